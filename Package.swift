@@ -1,0 +1,56 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Two ways to build the same sources:
+//   ordinary          for the Swift package, its tests and the executables
+//   GOTONI_EMBEDDED=1 Embedded Swift, for libgotoni.so and libgotoni.a, which need no Swift runtime (make lib)
+// They must not share a build folder: Embedded modules cannot be imported by ordinary ones.
+let embedded = Context.environment["GOTONI_EMBEDDED"] == "1"
+
+let settings: [SwiftSetting] =
+    [
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("ExistentialAny"),
+    ]
+    + (embedded
+        ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo", "-Xcc", "-fPIC"])]
+        : [])
+
+let embeddedLinking: [LinkerSetting] =
+    embedded
+    ? [
+        .unsafeFlags([
+            "-enable-experimental-feature", "Embedded", "-wmo", "-no-toolchain-stdlib-rpath",
+            "-Xlinker", "--as-needed", "-Xlinker", "--gc-sections", "-Xlinker", "-soname=libgotoni.so.0",
+            "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/GotoniABI/exports.map",
+        ])
+    ]
+    : []
+
+let package = Package(
+    name: "gotoni",
+    products: [
+        .library(name: "GotoniCore", targets: ["GotoniCore"]),
+        // Installed as libgotoni. (A product named "gotoni" would silently swallow the executable of that name.)
+        .library(name: "gotoni-shared", type: .dynamic, targets: ["GotoniABI"]),
+        .library(name: "gotoni-static", type: .static, targets: ["GotoniABI"]),
+    ],
+    targets: [
+        .systemLibrary(name: "CGotoni", path: "include"),
+        .systemLibrary(
+            name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
+        .systemLibrary(name: "CPlatform"),
+        .target(
+            name: "GotoniCore", dependencies: ["CXXHash", "CPlatform"], swiftSettings: settings,
+            linkerSettings: [.linkedLibrary("m")]),
+        .target(
+            name: "GotoniABI", dependencies: ["CGotoni", "GotoniCore"], exclude: ["exports.map"], 
+            swiftSettings: settings, linkerSettings: embeddedLinking),
+    ]
+        + (embedded
+            ? []
+            : [
+                .testTarget(name: "GotoniCoreTests", dependencies: ["GotoniCore"], swiftSettings: settings)
+            ])
+)

@@ -1,0 +1,96 @@
+internal import CGotoni
+internal import GotoniCore
+
+// How values cross: handles, statuses, structs that grow, arrays that are described by pointer and count. Every pointer
+// of the boundary is read or written through this file.
+
+/// Runs `body` and turns an error into its code.
+@inline(__always) func status(_ body: () throws(RouterError) -> Void) -> gotoni_status {
+    do throws(RouterError) {
+        try body()
+        return gotoni_status(GOTONI_OK)
+    } catch {
+        return error.rawValue
+    }
+}
+
+/// The router behind a handle. Errors: argument (NULL).
+@inline(__always) func router(_ handle: OpaquePointer?) throws(RouterError) -> SharedRouter {
+    guard let handle else { throw .argument }
+    return Unmanaged<SharedRouter>.fromOpaque(UnsafeRawPointer(handle)).takeUnretainedValue()
+}
+
+/// Errors: argument (NULL).
+@inline(__always) func required<T>(_ pointer: UnsafeMutablePointer<T>?) throws(RouterError) -> UnsafeMutablePointer<T> {
+    guard let pointer else { throw .argument }
+    return pointer
+}
+
+// MARK: Structs that grow
+//
+// Every struct begins with `uint32_t struct_size`, as the caller's header knew it. Reading takes that many bytes and
+// zeroes the rest; writing stops there.
+
+/// The smallest size that is one: the size field itself.
+private let smallestStruct = 4
+
+func structSize<T>(_ pointer: UnsafePointer<T>) throws(RouterError) -> Int {
+    let size = Int(UnsafeRawPointer(pointer).loadUnaligned(as: UInt32.self))
+    guard size >= smallestStruct else { throw .argument }
+    return size
+}
+
+/// A struct from the caller; fields its header did not know are as in `zero`. Errors: argument (NULL, size).
+func read<T: BitwiseCopyable>(_ pointer: UnsafePointer<T>?, _ zero: T) throws(RouterError) -> T {
+    guard let pointer else { throw .argument }
+    let size = min(try structSize(pointer), MemoryLayout<T>.size)
+    var value = zero
+    withUnsafeMutableBytes(of: &value) { $0.copyMemory(from: UnsafeRawBufferPointer(start: pointer, count: size)) }
+    return value
+}
+
+/// Writes as much of `value` as a struct of `size` bytes has, and leaves its struct_size as it is.
+func write<T: BitwiseCopyable>(_ value: T, to target: UnsafeMutableRawPointer, size: Int) {
+    var value = value
+    let count = min(size, MemoryLayout<T>.size) - smallestStruct
+    withUnsafeBytes(of: &value) {
+        (target + smallestStruct).copyMemory(from: $0.baseAddress! + smallestStruct, byteCount: count)
+    }
+}
+
+/// Writes into a struct of the caller's that has its struct_size set.
+func write<T: BitwiseCopyable>(_ value: T, to target: UnsafeMutablePointer<T>) throws(RouterError) {
+    write(value, to: UnsafeMutableRawPointer(target), size: try structSize(target))
+}
+
+// MARK: Arrays
+
+/// `count` elements at `pointer`, which may be NULL if there are none. Errors: argument.
+@inline(__always) func elements<T>(
+    _ pointer: UnsafePointer<T>?, _ count: Int
+) throws(RouterError) -> UnsafeBufferPointer<T> {
+    guard count >= 0, pointer != nil || count == 0 else { throw .argument }
+    return UnsafeBufferPointer(start: pointer, count: count)
+}
+
+/// Sets `*count` to how many there are. Errors: argument (NULL), buffer (they do not fit).
+func fit(_ available: Int, _ array: Bool, _ capacity: Int, _ count: UnsafeMutablePointer<Int>) throws(RouterError) {
+    count.pointee = available
+    guard capacity >= available else { throw .buffer }
+    guard array || available == 0 else { throw .argument }
+}
+
+/// The bytes of a NUL-terminated name, without the NUL. Errors: argument (NULL).
+func withName<R>(
+    _ name: UnsafePointer<CChar>?, _ body: (Span<UInt8>) throws(RouterError) -> R
+) throws(RouterError) -> R {
+    guard let name else { throw .argument }
+    var length = 0
+    while name[length] != 0 { length += 1 }
+    let bytes = UnsafeRawBufferPointer(start: name, count: length).assumingMemoryBound(to: UInt8.self)
+    return try body(Span(_unsafeElements: bytes))
+}
+
+func cString(_ text: StaticString) -> UnsafePointer<CChar> {
+    UnsafeRawPointer(text.utf8Start).assumingMemoryBound(to: CChar.self)
+}

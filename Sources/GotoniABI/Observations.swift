@@ -1,0 +1,98 @@
+public import CGotoni
+internal import GotoniCore
+
+@c @implementation public func gotoni_observe_rtt(
+    _ handle: OpaquePointer?, _ id: UInt64, _ rtt: UInt64, _ now: UInt64
+) -> gotoni_status {
+    status { () throws(RouterError) in
+        try router(handle).withRouter { (router) throws(RouterError) in
+            try router.observeRTT(ServerID(id), rtt, now: Nanoseconds(now))
+        }
+    }
+}
+
+@c @implementation public func gotoni_observe_metrics(
+    _ handle: OpaquePointer?, _ id: UInt64, _ metrics: UnsafePointer<gotoni_metrics>?, _ now: UInt64
+) -> gotoni_status {
+    status { () throws(RouterError) in
+        let metrics = try EngineMetrics(try read(metrics, gotoni_metrics()))
+        try router(handle).withRouter { (router) throws(RouterError) in
+            try router.observeMetrics(ServerID(id), metrics, now: Nanoseconds(now))
+        }
+    }
+}
+
+@c @implementation public func gotoni_observe_cached_tokens(
+    _ handle: OpaquePointer?, _ ticket: UInt64, _ cached: UInt64, _ now: UInt64
+) -> gotoni_status {
+    status { () throws(RouterError) in
+        try router(handle).withRouter { (router) throws(RouterError) in
+            try router.observeCachedTokens(Ticket(ticket), cached, now: Nanoseconds(now))
+        }
+    }
+}
+
+@c @implementation public func gotoni_kv_stored_event(
+    _ handle: OpaquePointer?, _ id: UInt64, _ event: UnsafePointer<gotoni_kv_stored>?, _ now: UInt64
+) -> gotoni_status {
+    status { () throws(RouterError) in
+        let event = try read(event, gotoni_kv_stored())
+        let router = try router(handle)
+        let blockTokens = router.configuration.blockTokens
+        guard event.has_parent <= 1, event.reserved == 0 else { throw .argument }
+        guard event.block_size > 0, Int(event.block_size) % blockTokens == 0 else { throw .blockSize }
+        let hashes = try elements(event.hashes, event.block_count)
+        let (count, overflow) = event.block_count.multipliedReportingOverflow(by: Int(event.block_size))
+        guard !overflow else { throw .range }
+        let tokens = try elements(event.tokens, count)
+
+        // The digest to chain to is looked up under the lock, the hashing is done outside it.
+        let parent = event.has_parent == 1 ? event.parent_hash : nil
+        let seed = try parent.map { (parent) throws(RouterError) in
+            try router.withRouter { (router) throws(RouterError) in
+                try router.digest(of: parent, on: ServerID(id)) ?? 0
+            }
+        } ?? event.namespace_key
+        try router.withPrompt(Span(_unsafeElements: tokens), namespace: seed) { (router, prompt) throws(RouterError) in
+            try router.stored(
+                on: ServerID(id), prompt, hashes: Span(_unsafeElements: hashes),
+                span: Int(event.block_size) / blockTokens, parent: parent, now: Nanoseconds(now))
+        }
+    }
+}
+
+@c @implementation public func gotoni_kv_removed_event(
+    _ handle: OpaquePointer?, _ id: UInt64, _ hashes: UnsafePointer<UInt64>?, _ count: Int, _ now: UInt64
+) -> gotoni_status {
+    status { () throws(RouterError) in
+        let hashes = try elements(hashes, count)
+        try router(handle).withRouter { (router) throws(RouterError) in
+            try router.removed(on: ServerID(id), hashes: Span(_unsafeElements: hashes), now: Nanoseconds(now))
+        }
+    }
+}
+
+@c @implementation public func gotoni_kv_cleared_event(
+    _ handle: OpaquePointer?, _ id: UInt64, _ now: UInt64
+) -> gotoni_status {
+    gotoni_prefix_clear_server(handle, id, now)
+}
+
+extension EngineMetrics {
+    private static let bits =
+        UInt32(GOTONI_METRIC_QUEUED_REQUESTS | GOTONI_METRIC_RUNNING_REQUESTS | GOTONI_METRIC_QUEUED_TOKENS
+            | GOTONI_METRIC_RUNNING_TOKENS | GOTONI_METRIC_KV_CAPACITY_TOKENS | GOTONI_METRIC_INCARNATION)
+
+    /// Errors: argument (an unknown bit).
+    init(_ metrics: gotoni_metrics) throws(RouterError) {
+        guard metrics.known & ~Self.bits == 0 else { throw .argument }
+        self.init()
+        func known(_ bit: Int, _ value: UInt64) -> UInt64? { metrics.known & UInt32(bit) != 0 ? value : nil }
+        queuedRequests = known(GOTONI_METRIC_QUEUED_REQUESTS, metrics.queued_requests)
+        runningRequests = known(GOTONI_METRIC_RUNNING_REQUESTS, metrics.running_requests)
+        queuedTokens = known(GOTONI_METRIC_QUEUED_TOKENS, metrics.queued_tokens)
+        runningTokens = known(GOTONI_METRIC_RUNNING_TOKENS, metrics.running_tokens)
+        kvCapacityTokens = known(GOTONI_METRIC_KV_CAPACITY_TOKENS, metrics.kv_capacity_tokens)
+        incarnation = known(GOTONI_METRIC_INCARNATION, metrics.incarnation)
+    }
+}

@@ -1,0 +1,7 @@
+/// Eligible servers in turn.
+enum RoundRobin: Policy {
+    static func choose(_ table: borrowing CandidateTable, _ chance: inout Chance) -> Choice {
+        defer { chance.turn &+= 1 }
+        return Choice(row: Int(chance.turn % UInt64(table.count)))
+    }
+}

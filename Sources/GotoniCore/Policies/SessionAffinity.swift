@@ -1,0 +1,11 @@
+/// Rendezvous hashing of session and server: every session has its own order of all servers, so one that leaves moves
+/// only its own sessions, and each to the next in that session's order (Thaler, Ravishankar, 1998).
+enum SessionAffinity: Policy {
+    static func choose(_ table: borrowing CandidateTable, _ chance: inout Chance) -> Choice {
+        let session = table.sessionKey
+        guard session != 0 else {
+            return Choice(row: LeastLoad.choose(table, &chance).row, reason: .noSession)
+        }
+        return Choice(row: table.smallest(&chance) { Key.mix($0.server.rawValue, session) })
+    }
+}

@@ -1,0 +1,23 @@
+/// What a decision needs to know of a request besides its prompt's digests.
+public struct Request: Sendable, BitwiseCopyable {
+    /// For the policy session-affinity; 0: no session.
+    public var sessionKey: UInt64
+    /// The policy in force, or another one for this request alone.
+    public init(sessionKey: UInt64 = 0) { self.sessionKey = sessionKey }
+}
+
+/// The outcome of routing one request.
+public struct Decision: Sendable, BitwiseCopyable {
+    /// The receipt; nil from `explain`.
+    public var ticket: Ticket?
+    public var server: ServerID
+    public var promptTokens: Int
+    /// Of these, believed cached on the server.
+    public var matchedTokens: Int
+    /// GORGO cost of the chosen server, whatever the policy.
+    public var cost: GorgoCost
+    public var policy: PolicyID
+    public var reason: Reason
+    /// How many servers could have been chosen.
+    public var eligible: Int
+}

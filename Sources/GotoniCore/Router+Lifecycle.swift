@@ -1,0 +1,94 @@
+// The life of a ticket: reserved -> committed -> running -> ended. Each call only moves forward, so repeating or
+// skipping one is harmless.
+
+extension Router {
+    /// The request is being sent: its prompt is from now on expected in that server's cache.
+    /// Errors: ticket, ticketEnded.
+    public mutating func commit(_ ticket: Ticket, now: Nanoseconds) throws(RouterError) {
+        let row = try open(ticket, now)
+        if ledger[row].phase == .reserved { commit(row) }
+    }
+
+    /// The first token arrived: the prompt is in the cache, and the request moves from queued to running.
+    /// Errors: ticket, ticketEnded.
+    public mutating func firstToken(_ ticket: Ticket, now: Nanoseconds) throws(RouterError) {
+        let row = try open(ticket, now)
+        if ledger[row].phase == .running { return }
+        if ledger[row].phase == .reserved { commit(row) } else { claim(row) }
+        ledger.run(row, servers: servers)
+    }
+
+    /// The answer is still streaming: the ticket is not silent. Errors: ticket, ticketEnded.
+    public mutating func progress(_ ticket: Ticket, now: Nanoseconds) throws(RouterError) {
+        _ = try open(ticket, now)
+    }
+
+    /// The request ended. Idempotent: a ticket that has ended already changes nothing. Errors: ticket.
+    public mutating func finish(_ ticket: Ticket, _ outcome: Outcome, now: Nanoseconds) throws(RouterError) {
+        advance(to: now)
+        guard let row = try ledger.row(ticket) else { return }
+        if outcome == .ok {
+            if ledger[row].phase == .reserved { commit(row) }
+        } else if ledger[row].phase == .committed {
+            withdraw(row)
+        }
+        endTicket(row)
+        counters.count(outcome)
+    }
+
+    /// The engine reported how many of the prompt's tokens it found cached. If more were believed, the claim on
+    /// everything behind that point is taken back; then this prompt itself counts as cached.
+    /// Errors: ticket, ticketEnded, range (more than the prompt has).
+    public mutating func observeCachedTokens(_ ticket: Ticket, _ cached: UInt64, now: Nanoseconds) throws(RouterError) {
+        let row = try open(ticket, now)
+        let entry = ledger[row]
+        guard cached <= entry.tokens else { throw .range }
+        servers[entry.slot].parity.predictedTokens &+= entry.matchedTokens
+        servers[entry.slot].parity.reportedTokens &+= cached
+        servers[entry.slot].parity.reports &+= 1
+        // Engines never count the last token as cached (they must compute it), and report in blocks of their own:
+        // less than one of our blocks short is agreement.
+        guard cached + UInt64(configuration.blockTokens) < entry.matchedTokens else { return }
+        let keep = Int(cached) / configuration.blockTokens
+        read(entry.run)
+        trie.disclaim(entry.slot, digests.base, Int(entry.run.count), keep: keep)
+        if entry.phase != .reserved { claim(row) }
+    }
+
+    private mutating func open(_ ticket: Ticket, _ now: Nanoseconds) throws(RouterError) -> UInt32 {
+        advance(to: now)
+        let row = try ledger.openRow(ticket)
+        ledger.touch(row, now: self.now)
+        return row
+    }
+
+    private mutating func commit(_ row: UInt32) {
+        ledger[row].phase = .committed
+        ledger[row].blocksBefore = claim(row)
+        counters.committed += 1
+    }
+
+    /// Claims the ticket's prompt for its server. Gives how many of its blocks the server held before.
+    @discardableResult private mutating func claim(_ row: UInt32) -> Int {
+        let entry = ledger[row]
+        read(entry.run)
+        return trie.claim(entry.slot, digests.base, Int(entry.run.count)).before
+    }
+
+    /// Takes back what the commit of a request that came to nothing had added.
+    private mutating func withdraw(_ row: UInt32) {
+        let entry = ledger[row]
+        read(entry.run)
+        trie.disclaim(entry.slot, digests.base, Int(entry.run.count), keep: entry.blocksBefore)
+    }
+
+    /// Spreads a run into `digests`, which `route` made large enough.
+    private mutating func read(_ run: Run) {
+        RunCursor(trie.cells, run).copy(Int(run.count), to: digests.base)
+    }
+
+    /// Takes a ticket off its server and frees its digests.
+    mutating func endTicket(_ row: UInt32) {
+        trie.freeRun(ledger.end(row, servers: servers))
+    }
+}

@@ -1,0 +1,64 @@
+/// What an engine reports about itself. Nil is unknown, which is not zero.
+public struct EngineMetrics: Sendable, BitwiseCopyable {
+    public var queuedRequests: UInt64?
+    public var runningRequests: UInt64?
+    public var queuedTokens: UInt64?
+    public var runningTokens: UInt64?
+    public var kvCapacityTokens: UInt64?
+    /// A number that changes when the engine restarts.
+    public var incarnation: UInt64?
+
+    public init() {}
+
+    /// Larger figures than this are no real load; the bound keeps sums from overflowing.
+    static let most: UInt64 = 1 << 40
+
+    var hasLoad: Bool { queuedRequests != nil || runningRequests != nil || queuedTokens != nil || runningTokens != nil }
+
+    func check() throws(RouterError) {
+        guard queuedRequests ?? 0 <= Self.most, runningRequests ?? 0 <= Self.most, queuedTokens ?? 0 <= Self.most,
+            runningTokens ?? 0 <= Self.most, kvCapacityTokens != 0
+        else { throw .range }
+    }
+}
+
+extension Router {
+    /// The longest round trip that is one: an hour.
+    static let longestRTT: UInt64 = 3_600_000_000_000
+
+    /// A round trip sample in nanoseconds. Errors: unknownServer, range.
+    public mutating func observeRTT(_ id: ServerID, _ rtt: UInt64, now: Nanoseconds) throws(RouterError) {
+        advance(to: now)
+        let slot = try servers.slot(id)
+        guard rtt <= Self.longestRTT else { throw .range }
+        servers[slot].rttFilter.observe(rtt, now: self.now, window: tuning.rttWindow, alpha: tuning.rttAlpha)
+        servers[slot].rtt = servers[slot].rttFilter.estimate ?? ServerRow.unknownRTT
+    }
+
+    /// One poll of a server's metrics. What it reports beyond our own tickets is foreign load, until it is stale.
+    /// Errors: unknownServer, range.
+    public mutating func observeMetrics(_ id: ServerID, _ metrics: EngineMetrics, now: Nanoseconds) throws(RouterError) {
+        advance(to: now)
+        let slot = try servers.slot(id)
+        try metrics.check()
+        if let incarnation = metrics.incarnation {
+            if servers[slot].incarnation != 0 && servers[slot].incarnation != incarnation { forgetPrefixes(slot) }
+            servers[slot].incarnation = incarnation
+        }
+        if let capacity = metrics.kvCapacityTokens { trie.setCapacity(slot, blocks: try capacityBlocks(capacity)) }
+        if metrics.hasLoad { servers.setForeign(slot, foreign(metrics, own: servers[slot].own), now: self.now) }
+    }
+
+    /// What the engine has beyond ours. Requests whose tokens it does not report count with a prior.
+    private func foreign(_ metrics: EngineMetrics, own: Load) -> Load {
+        func beyond(_ reported: UInt64?, _ own: UInt64) -> UInt64 { max(reported ?? 0, own) - own }
+        var load = Load()
+        load.queuedRequests = beyond(metrics.queuedRequests, own.queuedRequests)
+        load.runningRequests = beyond(metrics.runningRequests, own.runningRequests)
+        load.queuedTokens = metrics.queuedTokens.map { beyond($0, own.queuedTokens) }
+            ?? load.queuedRequests &* tuning.tokensPerRequest
+        load.runningTokens = metrics.runningTokens.map { beyond($0, own.runningTokens) }
+            ?? load.runningRequests &* tuning.tokensPerRequest
+        return load
+    }
+}

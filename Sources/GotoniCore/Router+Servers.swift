@@ -1,0 +1,81 @@
+extension Router {
+    /// Adds a server, state up. Errors: duplicateServer, capacity, range.
+    public mutating func add(_ server: ServerConfiguration, now: Nanoseconds) throws(RouterError) {
+        advance(to: now)
+        let capacity = try capacityBlocks(server.kvCapacityTokens)
+        let slot = try servers.add(server.id)
+        servers[slot].maxRequests = server.maxRequests ?? .max
+        trie.setCapacity(slot, blocks: capacity)
+    }
+
+    /// Replaces the limits of a known server; a smaller cache evicts at once. Errors: unknownServer, range.
+    public mutating func update(_ server: ServerConfiguration, now: Nanoseconds) throws(RouterError) {
+        advance(to: now)
+        let slot = try servers.slot(server.id)
+        let capacity = try capacityBlocks(server.kvCapacityTokens)
+        servers[slot].maxRequests = server.maxRequests ?? .max
+        trie.setCapacity(slot, blocks: capacity)
+    }
+
+    /// Errors: unknownServer.
+    public mutating func mark(_ id: ServerID, _ state: ServerState, now: Nanoseconds) throws(RouterError) {
+        advance(to: now)
+        let slot = try servers.slot(id)
+        servers[slot].state = state
+        if state == .down { forgetPrefixes(slot) }
+    }
+
+    /// Removes a server with its prefixes, and ends its tickets. Errors: unknownServer.
+    public mutating func remove(_ id: ServerID, now: Nanoseconds) throws(RouterError) {
+        advance(to: now)
+        let slot = try servers.slot(id)
+        var row = ledger.nextOpen(after: nil)
+        while let open = row {
+            row = ledger.nextOpen(after: open)
+            guard ledger[open].slot == slot else { continue }
+            endTicket(open)
+            counters.orphaned += 1
+        }
+        forgetPrefixes(slot)
+        trie.setCapacity(slot, blocks: 0)
+        servers.remove(slot)
+    }
+
+    public var serverCount: Int { servers.count }
+
+    /// Calls `body` with the id of every server.
+    public func forEachServer(_ body: (ServerID) -> Void) {
+        for slot in 0..<servers.highWater where servers[Slot(slot)].isUsed { body(servers[Slot(slot)].id) }
+    }
+
+    /// Errors: unknownServer.
+    public mutating func info(_ id: ServerID, now: Nanoseconds) throws(RouterError) -> ServerInfo {
+        advance(to: now)
+        let slot = try servers.slot(id)
+        let row = servers[slot]
+        let holder = trie.holders[Int(slot)]
+        return ServerInfo(
+            id: id, state: row.state, maxRequests: row.maxRequests == .max ? nil : row.maxRequests,
+            kvCapacityTokens: tokens(ofCapacity: holder.capacity),
+            heldTokens: UInt64(holder.blocks * configuration.blockTokens),
+            rtt: row.rtt == ServerRow.unknownRTT ? nil : row.rtt, own: row.own,
+            foreign: row.metricsKnown ? row.foreign : nil, parity: row.parity, events: row.events)
+    }
+
+    /// Forgets what a server holds, and the names its KV events gave.
+    mutating func forgetPrefixes(_ slot: Slot) {
+        trie.clear(slot)
+        external.clear(slot, &trie)
+    }
+
+    /// Capacity in whole blocks; nil is the default, `UInt64.max` no bound.
+    func capacityBlocks(_ tokens: UInt64?) throws(RouterError) -> Int {
+        let tokens = tokens ?? configuration.defaultKVCapacityTokens
+        guard tokens > 0 else { throw .range }
+        return tokens == .max ? .max : Int(clamping: tokens / UInt64(configuration.blockTokens))
+    }
+
+    func tokens(ofCapacity blocks: Int) -> UInt64 {
+        blocks == .max ? .max : UInt64(blocks) * UInt64(configuration.blockTokens)
+    }
+}

@@ -1,0 +1,60 @@
+/// The routing state machine: chooses a server for each request and keeps the account of what was chosen.
+///
+/// A value without lock, clock, socket or chance of its own: every call carries `now`, ties are broken by a generator
+/// seeded in the configuration. The same configuration and calls give the same decisions, bit for bit. `SharedRouter`
+/// puts one lock around it; a simulation uses it bare.
+///
+/// This file has the state; each operation is in the file that is named after it.
+public struct Router: ~Copyable {
+    public let configuration: Configuration
+    /// The newest time any call brought. Time does not run backwards.
+    public internal(set) var now = Nanoseconds(0)
+    public internal(set) var policy = PolicyID.gorgo
+
+    var servers: ServerTable
+    var ledger: Ledger
+    var trie: PrefixTrie
+    var external: ExternalBlocks
+    var tuning = Tuning()
+    var chance: Chance
+    var counters = Counters()
+
+    /// Room for one decision: matched blocks by slot, the slots that are eligible, the digests of one prompt.
+    var matched: Buffer<UInt32>
+    var eligible: Buffer<Slot>
+    var digests: Buffer<UInt64>
+
+    public init(_ configuration: Configuration = Configuration()) throws(RouterError) {
+        try configuration.check()
+        // Everything that can fail comes first: a value is either whole or not there.
+        let maxServers = Int(configuration.maxServers)
+        let servers = try ServerTable(limit: maxServers)
+        let ledger = try Ledger(limit: Int(configuration.maxTickets))
+        let trie = try PrefixTrie(
+            blockTokens: configuration.blockTokens, budget: Int(configuration.memoryBudgetBytes), slots: maxServers)
+        let external = try ExternalBlocks(cells: trie.cells)
+        let matched = try Buffer<UInt32>(count: maxServers)
+        let eligible = try Buffer<Slot>(count: maxServers)
+        let digests = try Buffer<UInt64>(count: 1024)
+        self.configuration = configuration
+        self.servers = servers
+        self.ledger = ledger
+        self.trie = trie
+        self.external = external
+        self.matched = matched
+        self.eligible = eligible
+        self.digests = digests
+        chance = Chance(random: SplitMix64(seed: configuration.seed))
+    }
+
+    /// Brings the router to `now`: ends tickets that were silent too long, and makes old metrics unknown.
+    public mutating func advance(to now: Nanoseconds) {
+        guard now > self.now else { return }
+        self.now = now
+        servers.forgetStaleMetrics(now: now, ttl: tuning.metricsTTL)
+        while let row = ledger.nextOpen(after: nil), now.since(ledger[row].lastSeen) > tuning.ticketSilence {
+            endTicket(row)
+            counters.expired += 1
+        }
+    }
+}

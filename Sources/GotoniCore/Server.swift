@@ -1,0 +1,123 @@
+/// Whether a server takes requests.
+public enum ServerState: UInt32, Sendable, BitwiseCopyable {
+    /// Takes requests.
+    case up = 0
+    /// Finishes what it has, takes nothing new, keeps its prefixes.
+    case draining = 1
+    /// Takes nothing; its prefixes are forgotten, for a restart empties the cache.
+    case down = 2
+}
+
+/// What a server is added or updated with.
+public struct ServerConfiguration: Sendable, BitwiseCopyable {
+    public var id: ServerID
+    /// Most requests at one time, from route to finish; nil: no limit.
+    public var maxRequests: UInt32?
+    /// KV cache in tokens; nil: the router's default.
+    public var kvCapacityTokens: UInt64?
+
+    public init(id: ServerID, maxRequests: UInt32? = nil, kvCapacityTokens: UInt64? = nil) {
+        self.id = id
+        self.maxRequests = maxRequests
+        self.kvCapacityTokens = kvCapacityTokens
+    }
+}
+
+/// Requests and prompt tokens on a server, before their first token (queued) and after it (running).
+public struct Load: Equatable, Sendable, BitwiseCopyable {
+    public var queuedRequests: UInt64 = 0
+    public var runningRequests: UInt64 = 0
+    public var queuedTokens: UInt64 = 0
+    public var runningTokens: UInt64 = 0
+
+    public init() {}
+
+    @inlinable public var requests: UInt64 { queuedRequests &+ runningRequests }
+    @inlinable public var tokens: UInt64 { queuedTokens &+ runningTokens }
+
+    static func + (a: Load, b: Load) -> Load {
+        var sum = a
+        sum.queuedRequests &+= b.queuedRequests
+        sum.runningRequests &+= b.runningRequests
+        sum.queuedTokens &+= b.queuedTokens
+        sum.runningTokens &+= b.runningTokens
+        return sum
+    }
+
+    static func - (a: Load, b: Load) -> Load {
+        var difference = a
+        difference.queuedRequests &-= b.queuedRequests
+        difference.runningRequests &-= b.runningRequests
+        difference.queuedTokens &-= b.queuedTokens
+        difference.runningTokens &-= b.runningTokens
+        return difference
+    }
+
+    /// Each figure over `count`, rounded down.
+    func divided(by count: UInt64) -> Load {
+        var mean = Load()
+        guard count > 0 else { return mean }
+        mean.queuedRequests = queuedRequests / count
+        mean.runningRequests = runningRequests / count
+        mean.queuedTokens = queuedTokens / count
+        mean.runningTokens = runningTokens / count
+        return mean
+    }
+}
+
+/// What is known about one server, for status pages.
+public struct ServerInfo: Sendable {
+    public var id: ServerID
+    public var state: ServerState
+    public var maxRequests: UInt32?
+    public var kvCapacityTokens: UInt64
+    public var heldTokens: UInt64
+    /// Filtered round trip time in nanoseconds; nil: never observed.
+    public var rtt: UInt64?
+    /// Ours: routed by this router and not finished.
+    public var own: Load
+    /// What its metrics report beyond ours; nil while no fresh observation exists.
+    public var foreign: Load?
+    public var parity: Parity
+    public var events: EventCounts
+
+    /// Predicted against reported cached tokens, over the requests whose engine reported them.
+    public struct Parity: Equatable, Sendable, BitwiseCopyable {
+        public var predictedTokens: UInt64 = 0
+        public var reportedTokens: UInt64 = 0
+        public var reports: UInt64 = 0
+    }
+
+    /// KV events taken in, in engine blocks.
+    public struct EventCounts: Equatable, Sendable, BitwiseCopyable {
+        public var stored: UInt64 = 0
+        public var removed: UInt64 = 0
+        public var orphaned: UInt64 = 0
+    }
+}
+
+/// A row of the router's server table. The first cache line is what a decision reads.
+struct ServerRow: BitwiseCopyable {
+    var id = ServerID(0)
+    /// Ours, kept by the ledger.
+    var own = Load()
+    /// The filter's estimate in nanoseconds; `unknownRTT` while there is none.
+    var rtt = ServerRow.unknownRTT
+    var maxRequests: UInt32 = .max
+    var state = ServerState.up
+    var isUsed = false
+    var metricsKnown = false
+
+    /// From metrics, valid while `metricsKnown`.
+    var foreign = Load()
+    var metricsTime = Nanoseconds(0)
+    /// The order in which metrics grow stale; 0 is none, else slot + 1.
+    var metricsNewer: UInt32 = 0
+    var metricsOlder: UInt32 = 0
+    var incarnation: UInt64 = 0
+    var rttFilter = RTTFilter()
+    var parity = ServerInfo.Parity()
+    var events = ServerInfo.EventCounts()
+
+    static let unknownRTT = UInt64.max
+}

@@ -1,0 +1,43 @@
+import CPlatform
+
+/// A fixed run of zeroed elements that this value owns: the one door to unsafe memory outside the trie's cells.
+///
+/// Indexes are checked in debug builds. All-zero bytes must be a valid `Element`. Large buffers cost address space
+/// only, until they are touched.
+struct Buffer<Element: BitwiseCopyable>: ~Copyable {
+    let base: UnsafeMutablePointer<Element>
+    let count: Int
+
+    init(count: Int) throws(RouterError) {
+        guard let memory = gotoni_platform_allocate(max(count, 1), MemoryLayout<Element>.stride) else { throw .memory }
+        base = memory.bindMemory(to: Element.self, capacity: max(count, 1))
+        self.count = count
+    }
+
+    deinit { gotoni_platform_free(base) }
+
+    subscript(index: Int) -> Element {
+        @inline(__always) get {
+            assert(index >= 0 && index < count)
+            return base[index]
+        }
+        @inline(__always) nonmutating _modify {
+            assert(index >= 0 && index < count)
+            yield &base[index]
+        }
+    }
+
+    /// Sets the first `length` elements to `value`.
+    func fill(_ length: Int, with value: Element) {
+        assert(length <= count)
+        base.update(repeating: value, count: length)
+    }
+
+    /// Grows to at least `newCount` by replacing the memory; new elements are zero.
+    mutating func grow(to newCount: Int) throws(RouterError) {
+        guard newCount > count else { return }
+        let larger = try Buffer(count: max(newCount, count * 2))
+        larger.base.update(from: base, count: count)
+        self = larger
+    }
+}

@@ -1,0 +1,117 @@
+/// A number that can be turned at run time. `Knob.info` is the single table of names, units, defaults and bounds; the
+/// raw values are those of `include/gotoni.h`.
+public enum Knob: UInt32, CaseIterable, Sendable {
+    case msPerToken = 1
+    case rttWeight = 2
+    case queuedWeight = 3
+    case runningCostFactor = 4
+    case rttPriorMs = 5
+    case rttWindowMs = 6
+    case rttExcessAlpha = 7
+    case metricsTTLMs = 8
+    case tokensPerRequestPrior = 9
+    case ticketSilenceMs = 10
+
+    public struct Info: Sendable {
+        public let name: StaticString
+        public let unit: StaticString
+        public let meaning: StaticString
+        public let defaultValue: Double
+        public let bounds: ClosedRange<Double>
+    }
+
+    /// Sources of the defaults: 0.094 ms/token is the regression of the GORGO paper (arXiv 2602.11688v1, 8×A100,
+    /// Mistral-7B), 0.5 its share of running prefill that still blocks a newcomer, 500 its tokens of a request of
+    /// unknown size. 100 ms is about the median round trip between regions in its tables.
+    public var info: Info {
+        switch self {
+        case .msPerToken:
+            Info(name: "ms_per_token", unit: "ms/token", meaning: "prefill time of one token",
+                 defaultValue: 0.094, bounds: 0...1_000)
+        case .rttWeight:
+            Info(name: "rtt_weight", unit: "", meaning: "weight of the round trip time in the cost",
+                 defaultValue: 1, bounds: 0...1_000)
+        case .queuedWeight:
+            Info(name: "queued_weight", unit: "", meaning: "share of a queued token's prefill that a newcomer waits for",
+                 defaultValue: 1, bounds: 0...1_000)
+        case .runningCostFactor:
+            Info(name: "running_cost_factor", unit: "", meaning: "share of a running token's prefill that still blocks a newcomer",
+                 defaultValue: 0.5, bounds: 0...1_000)
+        case .rttPriorMs:
+            Info(name: "rtt_prior_ms", unit: "ms", meaning: "round trip time assumed for a server while it is unknown",
+                 defaultValue: 100, bounds: 0...60_000)
+        case .rttWindowMs:
+            Info(name: "rtt_window_ms", unit: "ms", meaning: "how long the smallest round trip sample counts",
+                 defaultValue: 60_000, bounds: 1...86_400_000)
+        case .rttExcessAlpha:
+            Info(name: "rtt_excess_alpha", unit: "", meaning: "weight of the newest sample in the average excess round trip time",
+                 defaultValue: 0.3, bounds: 0...1)
+        case .metricsTTLMs:
+            Info(name: "metrics_ttl_ms", unit: "ms", meaning: "how long a metrics observation counts before it is unknown again",
+                 defaultValue: 5_000, bounds: 1...86_400_000)
+        case .tokensPerRequestPrior:
+            Info(name: "tokens_per_request_prior", unit: "tokens", meaning: "tokens of a foreign request whose size is unknown",
+                 defaultValue: 500, bounds: 0...100_000_000)
+        case .ticketSilenceMs:
+            Info(name: "ticket_silence_ms", unit: "ms", meaning: "silence after which a ticket is ended",
+                 defaultValue: 600_000, bounds: 1...86_400_000)
+        }
+    }
+
+    public init(name: Span<UInt8>) throws(RouterError) {
+        for knob in Knob.allCases where matches(name, knob.info.name) {
+            self = knob
+            return
+        }
+        throw .unknownKnob
+    }
+}
+
+/// The values in force, and the cost rates that follow from them.
+struct Tuning: BitwiseCopyable {
+    private var values: InlineArray<11, Double> = InlineArray(repeating: 0)
+
+    /// Nanoseconds per token of each kind, and of the round trip: cost is computed in whole nanoseconds, so that it is
+    /// the same on every machine.
+    private(set) var rates = CostRates()
+    private(set) var rttWindow = Nanoseconds(0)
+    private(set) var metricsTTL = Nanoseconds(0)
+    private(set) var ticketSilence = Nanoseconds(0)
+    private(set) var tokensPerRequest: UInt64 = 0
+    private(set) var rttAlpha = 0.0
+
+    init() {
+        for knob in Knob.allCases { values[Int(knob.rawValue)] = knob.info.defaultValue }
+        derive()
+    }
+
+    subscript(knob: Knob) -> Double { values[Int(knob.rawValue)] }
+
+    /// Refuses what is outside the bounds; NaN is inside none.
+    mutating func set(_ knob: Knob, _ value: Double) throws(RouterError) {
+        guard knob.info.bounds.contains(value) else { throw .range }
+        values[Int(knob.rawValue)] = value
+        derive()
+    }
+
+    private mutating func derive() {
+        let perToken = self[.msPerToken] * 1_000_000
+        rates.prefill = Int64(perToken.rounded())
+        rates.queued = Int64((perToken * self[.queuedWeight]).rounded())
+        rates.running = Int64((perToken * self[.runningCostFactor]).rounded())
+        rates.rttPartsPerMillion = Int64((self[.rttWeight] * 1_000_000).rounded())
+        rates.rttPrior = Int64((self[.rttPriorMs] * 1_000_000).rounded())
+        rttWindow = Nanoseconds(milliseconds: self[.rttWindowMs])
+        metricsTTL = Nanoseconds(milliseconds: self[.metricsTTLMs])
+        ticketSilence = Nanoseconds(milliseconds: self[.ticketSilenceMs])
+        tokensPerRequest = UInt64(self[.tokensPerRequestPrior])
+        rttAlpha = self[.rttExcessAlpha]
+    }
+}
+
+/// Whether two names are equal, byte for byte.
+func matches(_ name: Span<UInt8>, _ known: StaticString) -> Bool {
+    guard name.count == known.utf8CodeUnitCount else { return false }
+    for i in 0..<name.count where name[i] != known.utf8Start[i] { return false }
+    return true
+}
