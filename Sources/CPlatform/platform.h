@@ -6,9 +6,6 @@
 #ifndef GOTONI_PLATFORM_H
 #define GOTONI_PLATFORM_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -22,7 +19,7 @@ static inline void gotoni_platform_free(void *memory) { free(memory); }
 static inline int gotoni_platform_mutex_init(pthread_mutex_t *mutex) {
     pthread_mutexattr_t attributes;
     if (pthread_mutexattr_init(&attributes) != 0) return -1;
-#ifdef PTHREAD_MUTEX_ADAPTIVE_NP
+#ifdef __GLIBC__
     pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ADAPTIVE_NP);
 #endif
     int result = pthread_mutex_init(mutex, &attributes);

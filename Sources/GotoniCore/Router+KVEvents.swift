@@ -25,7 +25,7 @@ extension Router {
                 servers[slot].events.orphaned += UInt64(hashes.count)
                 throw .unknownParent
             }
-            guard let place = external.place(of: cell, in: trie) else { throw .capacity }
+            guard let place = external.place(of: cell, in: &trie) else { throw .capacity }
             start = place
         }
         let claim = trie.claim(slot, prompt.values, prompt.blocks, from: start)
@@ -48,8 +48,9 @@ extension Router {
         for index in 0..<hashes.count {
             let cell = external.find(slot, hashes[index])
             guard cell != 0 else { continue }
-            if let place = external.place(of: cell, in: trie) {
-                trie.disclaim(slot, from: place.depth - Int(trie.cells[external: cell].span), at: place.node)
+            if let place = external.place(of: cell, in: &trie) {
+                let start = place.depth - Int(trie.cells[external: cell].span)
+                trie.disclaim(slot, from: trie.ownPart(of: slot, from: start, to: place), at: place.node)
             }
             external.remove(cell, &trie)
             servers[slot].events.removed += 1

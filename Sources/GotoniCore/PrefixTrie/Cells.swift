@@ -18,7 +18,7 @@ struct Cells: BitwiseCopyable {
     static let digestsPerCell = 10
 
     private let base: UnsafeMutableRawPointer
-    /// One bit per cell: is it a node? It lets a stale number be checked before it is believed.
+    /// One bit per cell: is it a node? The statistics visit nodes in the order of memory.
     private let nodeBits: UnsafeMutablePointer<UInt64>
     let count: Int
 

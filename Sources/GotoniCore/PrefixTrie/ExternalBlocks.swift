@@ -6,7 +6,7 @@ struct ExternalBlock: BitwiseCopyable {
     var hash: UInt64
     /// Our digest at its end, all 64 bits: the seed of what follows.
     var digest: UInt64
-    /// A node at or below its end when it was stored. Later splits keep that true (`PrefixTrie.split`).
+    /// A node at or below its end (`PrefixTrie+Names.swift`).
     var node: Cells.Index
     /// Our blocks from the root to its end, and in it.
     var end: UInt32
@@ -49,8 +49,8 @@ struct ExternalBlocks: ~Copyable {
         let cells = cells
         let known = find(block.slot, block.hash)
         if known != 0 {
+            rename(known, block.node, &trie)
             cells[external: known].digest = block.digest
-            cells[external: known].node = block.node
             cells[external: known].end = block.end
             cells[external: known].span = block.span
             return true
@@ -59,6 +59,7 @@ struct ExternalBlocks: ~Copyable {
         let cell = trie.takeCell()
         let head = trie.holders[Int(block.slot)].external
         cells[external: cell] = block
+        trie.retain(block.node)
         cells[external: cell].older = head
         if head != 0 { cells[external: head].newer = cell }
         trie.holders[Int(block.slot)].external = cell
@@ -78,7 +79,16 @@ struct ExternalBlocks: ~Copyable {
         }
         if block.older != 0 { cells[external: block.older].newer = block.newer }
         table.remove(cell, hash: Self.key(block.slot, block.hash), link: { cells.hashLink($0) })
+        trie.release(block.node)
         trie.giveBack(cell)
+    }
+
+    private func rename(_ cell: Cells.Index, _ node: Cells.Index, _ trie: inout PrefixTrie) {
+        let before = cells[external: cell].node
+        guard before != node else { return }
+        trie.retain(node)
+        trie.release(before)
+        cells[external: cell].node = node
     }
 
     /// Forgets every name that `slot` has given.
@@ -87,14 +97,15 @@ struct ExternalBlocks: ~Copyable {
     }
 
     /// Where the named block ends in the trie now; nil if it was forgotten there.
-    func place(of cell: Cells.Index, in trie: borrowing PrefixTrie) -> PrefixTrie.Place? {
+    func place(of cell: Cells.Index, in trie: inout PrefixTrie) -> PrefixTrie.Place? {
+        rename(cell, trie.living(cells[external: cell].node), &trie)
         let block = cells[external: cell]
         let end = Int(block.end)
         var node = block.node
-        guard cells.isNode(node), end <= cells[node: node].end else { return nil }
+        guard end <= cells[node: node].end else { return nil }
         while node != PrefixTrie.root && Int(cells[node: node].depth) >= end { node = cells[node: node].parent }
         guard node != PrefixTrie.root else { return nil }
-        // The number may by now belong to another node: believe only the digest.
+        // The edge may have been cut and have grown another way since: believe only the digest.
         let inside = end - Int(cells[node: node].depth)
         var last = RunCursor(cells, cells[node: node].run)
         last.skip(inside - 1)

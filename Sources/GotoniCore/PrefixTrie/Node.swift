@@ -19,11 +19,13 @@ struct Node: BitwiseCopyable {
     var run = Run()
     /// First cell of the holders beyond the inline one.
     var holders: Cells.Index = 0
-    var holderCount: UInt32 = 0
+    /// External blocks, and forgotten nodes, that name this node (`PrefixTrie+Names.swift`).
+    var names: UInt32 = 0
+    var holderCount: UInt16 = 0
     /// The inline holder, if `inlineSlot` is not `noSlot`: most nodes have one.
+    var inlineSlot: Slot = noSlot
     var inlineNewer: Holding = .none
     var inlineOlder: Holding = .none
-    var inlineSlot: Slot = noSlot
 
     /// Blocks of the edge.
     @inline(__always) var blocks: Int { Int(run.count) }

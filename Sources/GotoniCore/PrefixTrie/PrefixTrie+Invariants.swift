@@ -8,7 +8,7 @@ extension PrefixTrie {
         if let broken = checkNodes(&found) { return broken }
         if found.nodes != counts.nodes { return "a node is not reachable from the root" }
         if found.blocks != counts.blocks { return "the block count is wrong" }
-        if 1 + found.cells + otherCells != usedCells { return "a cell is lost or counted twice" }
+        if 1 + found.cells + counts.forgotten + otherCells != usedCells { return "a cell is lost or counted twice" }
         if !nodeOrderIsSound(try Buffer(count: Int(untouched))) { return "the order of nodes is broken" }
         return checkHolders(found, try Buffer(count: Int(untouched)))
     }

@@ -17,6 +17,22 @@ extension PrefixTrie {
         if place.depth > keep { disclaim(slot, from: keep, at: place.node) }
     }
 
+    /// The first block from `start` on, on the way to `place`, that leads to nothing else that `slot` holds.
+    ///
+    /// An engine's block spans several of ours, so two of its blocks may begin alike and share some of ours; evicting
+    /// one must leave the other its beginning.
+    func ownPart(of slot: Slot, from start: Int, to place: Place) -> Int {
+        var node = place.node
+        while Int(cells[node: node].depth) > start {
+            let parent = cells[node: node].parent
+            var sibling = heldSibling(cells[node: parent].firstChild, slot)
+            if sibling == node { sibling = heldSibling(cells[node: node].nextSibling, slot) }
+            if sibling != 0 { return Int(cells[node: node].depth) }
+            node = parent
+        }
+        return start
+    }
+
     /// Forgets everything that `slot` holds.
     mutating func clear(_ slot: Slot) {
         while holders[Int(slot)].oldest != .none {
@@ -126,8 +142,7 @@ extension PrefixTrie {
         leaveHash(node)
         unlinkChild(node)
         freeRun(cells[node: node].run)
-        cells.markNode(node, false)
-        giveBack(node)
+        if cells[node: node].names > 0 { forgetNamed(node) } else { giveBackNode(node) }
     }
 
     /// Takes `slot` off everything below `top`, children before parents.

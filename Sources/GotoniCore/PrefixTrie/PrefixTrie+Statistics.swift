@@ -33,7 +33,7 @@ extension PrefixTrie {
         var result = PrefixStatistics()
         var parents = 0
         var depths = 0
-        for cell in 0..<untouched where cells.isNode(cell) {
+        for cell in 0..<untouched where cells.isNode(cell) && !isForgotten(cell) {
             let node = cells[node: cell]
             result.totalServerReferences += Int(node.holderCount)
             if node.firstChild != 0 {

@@ -41,6 +41,8 @@ struct PrefixTrie: ~Copyable {
     struct Counts: BitwiseCopyable {
         /// Nodes besides the root.
         var nodes = 0
+        /// Forgotten nodes that are still named.
+        var forgotten = 0
         /// Distinct blocks in the trie.
         var blocks = 0
         var evictedByCapacity: UInt64 = 0

@@ -1,0 +1,91 @@
+import Testing
+
+@testable import GotoniCore
+
+/// Engine metrics: what others put on a server, and what is assumed while nothing is known.
+@Suite struct ObservationTests {
+    private func observe(_ test: RouterUnderTest, _ id: UInt64, _ change: (inout EngineMetrics) -> Void) throws {
+        var metrics = EngineMetrics()
+        change(&metrics)
+        try test.router.observeMetrics(ServerID(id), metrics, now: test.now)
+    }
+
+    @Test func onlyWhatIsBeyondOursIsForeign() throws {
+        let test = try RouterUnderTest(servers: 1)
+        try test.load(1, requests: 2, tokens: 100, running: true)
+        try observe(test, 1) {
+            $0.runningRequests = 5
+            $0.queuedRequests = 0
+        }
+        let load = try test.explain([1]).rows[0].load
+        #expect(load.runningRequests == 5 && load.runningTokens == 200 + 3 * 500, "sizes unknown: 500 tokens each")
+        try observe(test, 1) {
+            $0.runningRequests = 5
+            $0.runningTokens = 900
+        }
+        #expect(try test.explain([1]).rows[0].load.runningTokens == 900)
+        try observe(test, 1) { $0.runningRequests = 0 }
+        #expect(try test.explain([1]).rows[0].load.runningRequests == 2, "ours are on their way")
+    }
+
+    @Test func oldMetricsAreUnknownAgain() throws {
+        let test = try RouterUnderTest(servers: 1)
+        try observe(test, 1) { $0.queuedRequests = 10 }
+        test.wait(milliseconds: 5_000)
+        #expect(try test.explain([1]).rows[0].metricsKnown)
+        test.wait(milliseconds: 1)
+        let row = try test.explain([1]).rows[0]
+        #expect(!row.metricsKnown && row.load.queuedRequests == 0)
+    }
+
+    /// One server without metrics is priced like the average of the others; nobody is drawn at random.
+    @Test func missingMetricsArePricedByThePrior() throws {
+        let test = try RouterUnderTest(servers: 3)
+        try observe(test, 1) { $0.queuedRequests = 2 }
+        try observe(test, 2) { $0.queuedRequests = 8 }
+        let (rows, decision) = try test.explain([1])
+        #expect(rows.map(\.load.queuedRequests) == [2, 8, 5])
+        #expect(decision?.server == ServerID(1))
+    }
+
+    @Test func aRestartedEngineHasAnEmptyCache() throws {
+        let test = try RouterUnderTest(servers: 1)
+        try observe(test, 1) { $0.incarnation = 100 }
+        _ = try test.serve(tokens("prompt"))
+        try observe(test, 1) { $0.incarnation = 100 }
+        #expect(try test.match(tokens("prompt")) == [1: 6])
+        try observe(test, 1) { $0.incarnation = 101 }
+        #expect(try test.match(tokens("prompt")).isEmpty)
+    }
+
+    @Test func reportedCapacityIsTaken() throws {
+        let test = try RouterUnderTest(servers: 1)
+        _ = try test.serve(tokens("a long prompt"))
+        try observe(test, 1) { $0.kvCapacityTokens = 6 }
+        #expect(try test.match(tokens("a long prompt")) == [1: 6])
+    }
+
+    @Test func absurdFiguresAreRefused() throws {
+        let test = try RouterUnderTest(servers: 1)
+        #expect(throws: RouterError.range) { try observe(test, 1) { $0.queuedTokens = .max } }
+        #expect(throws: RouterError.range) { try observe(test, 1) { $0.kvCapacityTokens = 0 } }
+        #expect(throws: RouterError.range) { try test.router.observeRTT(ServerID(1), .max, now: test.now) }
+        #expect(throws: RouterError.unknownServer) { try observe(test, 7) { $0.queuedTokens = 1 } }
+    }
+
+    @Test func aServerThatIsMarkedDownForgets() throws {
+        let test = try RouterUnderTest(servers: 1)
+        _ = try test.serve(tokens("prompt"))
+        try test.router.mark(ServerID(1), .draining, now: test.now)
+        #expect(try test.match(tokens("prompt")) == [1: 6])
+        try test.router.mark(ServerID(1), .down, now: test.now)
+        #expect(try test.match(tokens("prompt")).isEmpty)
+    }
+
+    @Test func timeDoesNotRunBackwards() throws {
+        let test = try RouterUnderTest(servers: 1)
+        test.router.advance(to: Nanoseconds(1_000))
+        test.router.advance(to: Nanoseconds(10))
+        #expect(test.router.now == Nanoseconds(1_000))
+    }
+}
