@@ -1,5 +1,5 @@
 /*
- * The four things GotoniCore asks of libc: zeroed memory, and a mutex.
+ * What GotoniCore asks of libc: zeroed memory, and a mutex.
  *
  * Embedded Swift cannot import Glibc, so they come through this header, in both modes.
  */
@@ -15,16 +15,21 @@
 static inline void *gotoni_platform_allocate(size_t count, size_t size) { return calloc(count, size); }
 static inline void gotoni_platform_free(void *memory) { free(memory); }
 
-/* An adaptive mutex spins a little before it sleeps: critical sections here last about a microsecond. */
-static inline int gotoni_platform_mutex_init(pthread_mutex_t *mutex) {
-    pthread_mutexattr_t attributes;
-    if (pthread_mutexattr_init(&attributes) != 0) return -1;
-#ifdef __GLIBC__
-    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ADAPTIVE_NP);
+/* Critical sections here last about a microsecond, and being put to sleep costs fifty: so try for a few microseconds
+ * first. (glibc's own adaptive mutex learns to give up too early: with 8 threads on 2 cores the 99th percentile of a
+ * lookup was 17 to 124 times its median with it, and about twice the median with this.) */
+static inline void gotoni_platform_lock(pthread_mutex_t *mutex) {
+    for (int attempt = 0; attempt < 100; attempt++) {
+        if (pthread_mutex_trylock(mutex) == 0) return;
+        for (int pause = 0; pause < 4; pause++) {
+#if defined(__x86_64__) || defined(__i386__)
+            __builtin_ia32_pause();
+#elif defined(__aarch64__)
+            __asm__ volatile("yield");
 #endif
-    int result = pthread_mutex_init(mutex, &attributes);
-    pthread_mutexattr_destroy(&attributes);
-    return result;
+        }
+    }
+    pthread_mutex_lock(mutex);
 }
 
 #endif

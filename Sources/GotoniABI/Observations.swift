@@ -48,11 +48,12 @@ internal import GotoniCore
 
         // The digest to chain to is looked up under the lock, the hashing is done outside it.
         let parent = event.has_parent == 1 ? event.parent_hash : nil
-        let seed = try parent.map { (parent) throws(RouterError) in
-            try router.withRouter { (router) throws(RouterError) in
-                try router.digest(of: parent, on: ServerID(id)) ?? 0
-            }
-        } ?? event.namespace_key
+        let seed =
+            try parent.map { (parent) throws(RouterError) in
+                try router.withRouter { (router) throws(RouterError) in
+                    try router.digest(of: parent, on: ServerID(id)) ?? 0
+                }
+            } ?? event.namespace_key
         try router.withPrompt(Span(_unsafeElements: tokens), namespace: seed) { (router, prompt) throws(RouterError) in
             try router.stored(
                 on: ServerID(id), prompt, hashes: Span(_unsafeElements: hashes),
@@ -80,8 +81,9 @@ internal import GotoniCore
 
 extension EngineMetrics {
     private static let bits =
-        UInt32(GOTONI_METRIC_QUEUED_REQUESTS | GOTONI_METRIC_RUNNING_REQUESTS | GOTONI_METRIC_QUEUED_TOKENS
-            | GOTONI_METRIC_RUNNING_TOKENS | GOTONI_METRIC_KV_CAPACITY_TOKENS | GOTONI_METRIC_INCARNATION)
+        UInt32(
+            GOTONI_METRIC_QUEUED_REQUESTS | GOTONI_METRIC_RUNNING_REQUESTS | GOTONI_METRIC_QUEUED_TOKENS
+                | GOTONI_METRIC_RUNNING_TOKENS | GOTONI_METRIC_KV_CAPACITY_TOKENS | GOTONI_METRIC_INCARNATION)
 
     /// Errors: argument (an unknown bit).
     init(_ metrics: gotoni_metrics) throws(RouterError) {

@@ -58,7 +58,8 @@ struct BorrowedRequest {
         let requestSize = try structSize(requests)
         let decisionSize = try structSize(decisions)
         for index in 0..<count {
-            let request = (UnsafeRawPointer(requests) + index * requestSize).assumingMemoryBound(to: gotoni_request.self)
+            let request = (UnsafeRawPointer(requests) + index * requestSize).assumingMemoryBound(
+                to: gotoni_request.self)
             let target = UnsafeMutableRawPointer(decisions) + index * decisionSize
             statuses[index] = status { () throws(RouterError) in
                 let decision = try BorrowedRequest(request).route(handle, now)
@@ -107,7 +108,9 @@ private func mark(_ server: ServerID, in rows: UnsafeMutableRawPointer, _ count:
     }
 }
 
-@c @implementation public func gotoni_commit(_ handle: OpaquePointer?, _ ticket: UInt64, _ now: UInt64) -> gotoni_status {
+@c @implementation public func gotoni_commit(
+    _ handle: OpaquePointer?, _ ticket: UInt64, _ now: UInt64
+) -> gotoni_status {
     status { () throws(RouterError) in
         try router(handle).withRouter { (router) throws(RouterError) in
             try router.commit(Ticket(ticket), now: Nanoseconds(now))

@@ -7,9 +7,10 @@ internal import GotoniCore
     status { () throws(RouterError) in
         let out = try required(out)
         out.pointee = nil
-        let configuration = try config.map { (pointer) throws(RouterError) in
-            Configuration(try read(pointer, gotoni_config()))
-        } ?? Configuration()
+        let configuration =
+            try config.map { (pointer) throws(RouterError) in
+                Configuration(try read(pointer, gotoni_config()))
+            } ?? Configuration()
         let router = try SharedRouter(configuration)
         out.pointee = OpaquePointer(Unmanaged.passRetained(router).toOpaque())
     }

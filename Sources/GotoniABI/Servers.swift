@@ -27,7 +27,7 @@ internal import GotoniCore
     _ handle: OpaquePointer?, _ id: UInt64, _ state: UInt32, _ now: UInt64
 ) -> gotoni_status {
     status { () throws(RouterError) in
-        guard let state = ServerState(rawValue: state) else { throw .argument }
+        guard let state = ServerState(rawValue: UInt8(clamping: state)) else { throw .argument }
         try router(handle).withRouter { (router) throws(RouterError) in
             try router.mark(ServerID(id), state, now: Nanoseconds(now))
         }
@@ -85,7 +85,7 @@ extension ServerConfiguration {
 extension gotoni_server_info {
     init(_ info: ServerInfo) {
         self.init()
-        state = info.state.rawValue
+        state = UInt32(info.state.rawValue)
         id = info.id.rawValue
         max_requests = info.maxRequests ?? 0
         metrics_known = info.foreign == nil ? 0 : 1

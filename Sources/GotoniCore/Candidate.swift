@@ -28,52 +28,81 @@ public struct Candidate: Sendable, BitwiseCopyable {
 
 /// The rows for one request, computed when they are read: a decision over ten thousand servers writes no table.
 struct CandidateTable: ~Copyable {
-    let servers: UnsafePointer<ServerRow>
-    /// Matched blocks by slot.
+    let rows: UnsafePointer<ServerRow>
+    /// `ServerTable.standing` and `unknown`, by slot.
+    let standing: UnsafePointer<Int64>
+    let unknown: UnsafePointer<UInt8>
+    /// Matched blocks by slot, or `excluded`.
     let matched: UnsafePointer<UInt32>
-    /// Slots of the eligible rows.
-    let eligible: UnsafePointer<Slot>
+    let slots: Int
+    /// Rows that may be chosen.
     let count: Int
     let promptTokens: Int
     let blockTokens: Int
     let rates: CostRates
     let foreignPrior: Load
+    let priorCost: Int64
     let sessionKey: UInt64
 
-    /// The eligible row number `index`.
-    @inline(__always) subscript(index: Int) -> Candidate { row(eligible[index], .eligible) }
+    /// Stands in `matched` for a server that the request excludes.
+    static let excluded = UInt32.max
 
-    @inline(__always) func row(_ slot: Slot, _ verdict: Verdict) -> Candidate {
-        let server = servers + Int(slot)
-        // A match is of whole blocks, so it never passes the prompt.
-        let matchedTokens = Int(matched[Int(slot)]) &* blockTokens
-        let load = server.pointee.own + (server.pointee.metricsKnown ? server.pointee.foreign : foreignPrior)
-        let rtt = server.pointee.rtt == ServerRow.unknownRTT ? nil : server.pointee.rtt
-        return Candidate(
-            server: server.pointee.id, verdict: verdict, matchedTokens: matchedTokens,
-            uncachedTokens: promptTokens &- matchedTokens, load: load, rtt: rtt,
-            metricsKnown: server.pointee.metricsKnown,
-            cost: GorgoCost(
-                rtt: rtt, uncached: promptTokens &- matchedTokens, queued: load.queuedTokens,
-                running: load.runningTokens, rates: rates))
+    @inline(__always) func isEligible(_ slot: Int) -> Bool {
+        standing[slot] != ServerTable.notEligible && matched[slot] != Self.excluded
     }
 
-    /// The row with the smallest key; among equals each with the same chance. The table must not be empty.
-    @inline(__always) func smallest<Key: Comparable>(_ chance: inout Chance, _ key: (Candidate) -> Key) -> Int {
+    /// The cost of an eligible row, from its parts: what `self[slot].cost.total` is.
+    @inline(__always) func cost(_ slot: Int) -> Int64 {
+        // A match is of whole blocks, so it never passes the prompt.
+        let uncached = promptTokens &- Int(matched[slot]) &* blockTokens
+        let cost = saturatingSum(standing[slot], GorgoCost.prefill(uncached, rates))
+        return unknown[slot] == 0 ? cost : saturatingSum(cost, priorCost)
+    }
+
+    func load(_ slot: Int) -> Load { rows[slot].load(prior: foreignPrior) }
+
+    subscript(slot: Int) -> Candidate {
+        let row = rows[slot]
+        let isExcluded = matched[slot] == Self.excluded
+        let matchedTokens = isExcluded ? 0 : Int(matched[slot]) * blockTokens
+        let load = load(slot)
+        let atLimit = row.own.requests >= UInt64(row.maxRequests)
+        return Candidate(
+            server: row.id,
+            verdict: row.state != .up ? .notUp : isExcluded ? .excluded : atLimit ? .atLimit : .eligible,
+            matchedTokens: matchedTokens, uncachedTokens: promptTokens - matchedTokens, load: load, rtt: row.rtt,
+            metricsKnown: row.metricsKnown,
+            cost: GorgoCost(rtt: row.rtt, uncached: promptTokens - matchedTokens, load: load, rates: rates))
+    }
+
+    /// The eligible slot with the smallest key; among equals each with the same chance. There must be one.
+    @inline(__always) func smallest<Key: Comparable>(_ chance: inout Chance, _ key: (Int) -> Key) -> Int {
         var best = 0
-        var bestKey = key(self[0])
+        var bestKey: Key?
         var equals = 1
-        for index in 1..<max(count, 1) {
-            let candidate = key(self[index])
-            if candidate < bestKey {
-                (best, bestKey, equals) = (index, candidate, 1)
-            } else if candidate == bestKey {
+        for slot in 0..<slots where isEligible(slot) {
+            let candidate = key(slot)
+            guard let smallest = bestKey, candidate >= smallest else {
+                (best, bestKey, equals) = (slot, candidate, 1)
+                continue
+            }
+            if candidate == smallest {
                 // Reservoir sampling: the n-th equal row replaces the choice with chance 1/n.
                 equals += 1
-                if chance.draw(below: equals) == 0 { best = index }
+                if chance.draw(below: equals) == 0 { best = slot }
             }
         }
         return best
+    }
+
+    /// The eligible slot number `index`, counted from 0.
+    func eligible(_ index: Int) -> Int {
+        var left = index
+        for slot in 0..<slots where isEligible(slot) {
+            if left == 0 { return slot }
+            left -= 1
+        }
+        return 0
     }
 }
 
@@ -89,15 +118,21 @@ struct Chance: BitwiseCopyable {
     }
 }
 
-/// Compared first by `first`, then by `second`, then by `third`.
-struct Lexicographic: Comparable, BitwiseCopyable {
+/// Load in the order in which policies compare it: tokens, then requests; behind a first key of the policy's own.
+struct LoadOrder: Comparable, BitwiseCopyable {
     var first: Int64
-    var second: UInt64
-    var third: UInt64 = 0
+    var tokens: UInt64
+    var requests: UInt64
+
+    @inline(__always) init(_ load: Load, after first: Int64 = 0) {
+        self.first = first
+        tokens = load.tokens
+        requests = load.requests
+    }
 
     @inline(__always) static func < (a: Self, b: Self) -> Bool {
         if a.first != b.first { return a.first < b.first }
-        if a.second != b.second { return a.second < b.second }
-        return a.third < b.third
+        if a.tokens != b.tokens { return a.tokens < b.tokens }
+        return a.requests < b.requests
     }
 }

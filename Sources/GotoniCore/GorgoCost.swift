@@ -12,30 +12,36 @@ public struct GorgoCost: Equatable, Sendable, BitwiseCopyable {
     public var queued: Int64
     public var running: Int64
 
-    /// Their sum.
-    @inlinable public var total: Int64 { plus(plus(plus(rtt, prefill), queued), running) }
-
-    @inlinable func plus(_ a: Int64, _ b: Int64) -> Int64 {
-        let (sum, overflow) = a.addingReportingOverflow(b)
-        return overflow ? .max : sum
+    /// Their sum, below `Int64.max`, which stands for "not to be had".
+    public var total: Int64 {
+        min(saturatingSum(saturatingSum(saturatingSum(rtt, prefill), queued), running), .max - 1)
     }
 
-    /// `rtt` in nanoseconds, nil if unknown; the others in tokens.
-    @inline(__always)
-    init(rtt: UInt64?, uncached: Int, queued: UInt64, running: UInt64, rates: CostRates) {
+    /// `rtt` in nanoseconds, nil if unknown; `uncached` in tokens.
+    init(rtt: UInt64?, uncached: Int, load: Load, rates: CostRates) {
         let known = rtt.map { Int64(clamping: $0) } ?? rates.rttPrior
-        let (high, low) = known.multipliedFullWidth(by: rates.rttPartsPerMillion)
-        // An hour times the largest weight fits: both factors are bounded where they enter.
-        self.rtt = Int64(1_000_000).dividingFullWidth((high, low)).quotient
-        prefill = Self.times(UInt64(uncached), rates.prefill)
-        self.queued = Self.times(queued, rates.queued)
-        self.running = Self.times(running, rates.running)
+        // Whole weights and millionths apart: an hour (`Router.longestRTT`) times either fits.
+        self.rtt = known &* rates.rttWhole &+ known &* rates.rttMillionths / 1_000_000
+        prefill = Self.prefill(uncached, rates)
+        queued = Self.times(load.queuedTokens, rates.queued)
+        running = Self.times(load.runningTokens, rates.running)
+    }
+
+    /// The prefill term by itself.
+    @inline(__always) static func prefill(_ uncached: Int, _ rates: CostRates) -> Int64 {
+        times(UInt64(truncatingIfNeeded: uncached), rates.prefill)
     }
 
     @inline(__always) private static func times(_ tokens: UInt64, _ rate: Int64) -> Int64 {
         let (product, overflow) = Int64(clamping: tokens).multipliedReportingOverflow(by: rate)
-        return overflow ? .max : product
+        return overflow ? .max - 1 : product
     }
+}
+
+/// The sum of two numbers that are not negative, at most `Int64.max - 1`.
+@inline(__always) func saturatingSum(_ a: Int64, _ b: Int64) -> Int64 {
+    let (sum, overflow) = a.addingReportingOverflow(b)
+    return overflow ? .max - 1 : sum
 }
 
 /// What the cost is computed with, derived from the knobs: nanoseconds per token, and the round trip's weight.
@@ -43,6 +49,7 @@ struct CostRates: BitwiseCopyable {
     var prefill: Int64 = 0
     var queued: Int64 = 0
     var running: Int64 = 0
-    var rttPartsPerMillion: Int64 = 0
+    var rttWhole: Int64 = 0
+    var rttMillionths: Int64 = 0
     var rttPrior: Int64 = 0
 }

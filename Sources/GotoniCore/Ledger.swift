@@ -9,7 +9,7 @@ public enum Outcome: UInt32, Sendable {
 /// Open tickets: what each one counts for, and which one has been silent the longest.
 ///
 /// A ticket is a row number and the row's generation, so a finished ticket is recognised however often its row was used
-/// again. The sums per server live in the server's row (`ServerRow.own`); this file is the only one that changes them.
+/// again. The sums per server live in the server table; this file is the only one that changes them.
 struct Ledger: ~Copyable {
     enum Phase: UInt8, BitwiseCopyable {
         case ended = 0
@@ -31,6 +31,9 @@ struct Ledger: ~Copyable {
         /// The order of silence, or the list of free rows; row + 1.
         var newer: UInt32 = 0
         var older: UInt32 = 0
+
+        /// What an open ticket counts for.
+        var load: Load { phase == .running ? .running(tokens) : .queued(tokens) }
     }
 
     private var entries: Buffer<Entry>
@@ -66,7 +69,7 @@ struct Ledger: ~Copyable {
 
     /// Opens a ticket in phase reserved and counts it as queued on its server. The ledger must not be full.
     mutating func reserve(
-        _ slot: Slot, tokens: UInt64, matched: UInt64, run: Run, now: Nanoseconds, servers: borrowing ServerTable
+        _ slot: Slot, tokens: UInt64, matched: UInt64, run: Run, now: Nanoseconds, servers: inout ServerTable
     ) -> Ticket {
         let item: UInt32
         if freeRow != 0 {
@@ -84,32 +87,23 @@ struct Ledger: ~Copyable {
             lastSeen: now)
         enterOrder(item)
         open += 1
-        servers[slot].own.queuedRequests += 1
-        servers[slot].own.queuedTokens += tokens
+        servers.update(slot) { $0.own = $0.own + .queued(tokens) }
         return Ticket(UInt64(generation) << 32 | UInt64(item))
     }
 
     /// Moves a queued ticket to running.
-    mutating func run(_ row: UInt32, servers: borrowing ServerTable) {
+    mutating func run(_ row: UInt32, servers: inout ServerTable) {
         guard self[row].phase != .running else { return }
-        let (slot, tokens) = (self[row].slot, self[row].tokens)
+        let before = self[row].load
         self[row].phase = .running
-        servers[slot].own.queuedRequests -= 1
-        servers[slot].own.queuedTokens -= tokens
-        servers[slot].own.runningRequests += 1
-        servers[slot].own.runningTokens += tokens
+        let after = self[row].load
+        servers.update(self[row].slot) { $0.own = $0.own + after - before }
     }
 
     /// Ends a ticket and takes it off its server's sums. Gives back its run, which the caller frees.
-    mutating func end(_ row: UInt32, servers: borrowing ServerTable) -> Run {
+    mutating func end(_ row: UInt32, servers: inout ServerTable) -> Run {
         let entry = self[row]
-        if entry.phase == .running {
-            servers[entry.slot].own.runningRequests -= 1
-            servers[entry.slot].own.runningTokens -= entry.tokens
-        } else {
-            servers[entry.slot].own.queuedRequests -= 1
-            servers[entry.slot].own.queuedTokens -= entry.tokens
-        }
+        servers.update(entry.slot) { $0.own = $0.own - entry.load }
         leaveOrder(row + 1)
         self[row].phase = .ended
         self[row].run = Run()

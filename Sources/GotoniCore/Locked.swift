@@ -12,7 +12,7 @@ struct Locked<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
         // Whole cache lines of its own, so that spinning on the mutex disturbs nothing else.
         guard let memory = gotoni_platform_allocate(2, 64) else { throw .memory }
         let mutex = memory.bindMemory(to: pthread_mutex_t.self, capacity: 1)
-        guard gotoni_platform_mutex_init(mutex) == 0 else {
+        guard pthread_mutex_init(mutex, nil) == 0 else {
             gotoni_platform_free(memory)
             throw .memory
         }
@@ -32,7 +32,7 @@ struct Locked<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
     func withLock<Result, Failure: Error>(
         _ body: (inout Value) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        pthread_mutex_lock(mutex)
+        gotoni_platform_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         return try body(&value.pointee)
     }

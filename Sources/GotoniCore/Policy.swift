@@ -3,13 +3,13 @@
 /// A policy sees only eligible rows, owns no state and cannot change any; eligibility, matching, accounting and the
 /// generator are the router's. So each policy is a file of a few lines, and what it saw is what `explain` shows.
 protocol Policy {
-    /// The index of a row of `table`, which is not empty.
+    /// The slot of an eligible row of `table`, which has one.
     static func choose(_ table: borrowing CandidateTable, _ chance: inout Chance) -> Choice
 }
 
 /// The row a policy chose.
 struct Choice: BitwiseCopyable {
-    var row: Int
+    var slot: Int
     var reason = Reason.policy
 }
 

@@ -22,7 +22,8 @@ extension Router {
         if let parent {
             let cell = external.find(slot, parent)
             guard cell != 0 else {
-                servers[slot].events.orphaned += UInt64(hashes.count)
+                let lost = UInt64(hashes.count)
+                servers.update(slot) { $0.events.orphaned += lost }
                 throw .unknownParent
             }
             guard let place = external.place(of: cell, in: &trie) else { throw .capacity }
@@ -36,7 +37,7 @@ extension Router {
                 hash: hashes[index], digest: prompt.digest(at: (index + 1) * span - 1), node: claim.node,
                 end: UInt32(end), span: UInt32(span), slot: slot)
             guard external.store(block, &trie) else { throw .capacity }
-            servers[slot].events.stored += 1
+            servers.update(slot) { $0.events.stored += 1 }
         }
     }
 
@@ -53,7 +54,7 @@ extension Router {
                 trie.disclaim(slot, from: trie.ownPart(of: slot, from: start, to: place), at: place.node)
             }
             external.remove(cell, &trie)
-            servers[slot].events.removed += 1
+            servers.update(slot) { $0.events.removed += 1 }
         }
     }
 }

@@ -15,7 +15,7 @@ extension Router {
         let row = try open(ticket, now)
         if ledger[row].phase == .running { return }
         if ledger[row].phase == .reserved { commit(row) } else { claim(row) }
-        ledger.run(row, servers: servers)
+        ledger.run(row, servers: &servers)
     }
 
     /// The answer is still streaming: the ticket is not silent. Errors: ticket, ticketEnded.
@@ -43,9 +43,11 @@ extension Router {
         let row = try open(ticket, now)
         let entry = ledger[row]
         guard cached <= entry.tokens else { throw .range }
-        servers[entry.slot].parity.predictedTokens &+= entry.matchedTokens
-        servers[entry.slot].parity.reportedTokens &+= cached
-        servers[entry.slot].parity.reports &+= 1
+        servers.update(entry.slot) {
+            $0.parity.predictedTokens &+= entry.matchedTokens
+            $0.parity.reportedTokens &+= cached
+            $0.parity.reports &+= 1
+        }
         // Engines never count the last token as cached (they must compute it), and report in blocks of their own:
         // less than one of our blocks short is agreement.
         guard cached + UInt64(configuration.blockTokens) < entry.matchedTokens else { return }
@@ -89,6 +91,6 @@ extension Router {
 
     /// Takes a ticket off its server and frees its digests.
     mutating func endTicket(_ row: UInt32) {
-        trie.freeRun(ledger.end(row, servers: servers))
+        trie.freeRun(ledger.end(row, servers: &servers))
     }
 }

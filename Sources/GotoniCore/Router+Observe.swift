@@ -31,19 +31,23 @@ extension Router {
         advance(to: now)
         let slot = try servers.slot(id)
         guard rtt <= Self.longestRTT else { throw .range }
-        servers[slot].rttFilter.observe(rtt, now: self.now, window: tuning.rttWindow, alpha: tuning.rttAlpha)
-        servers[slot].rtt = servers[slot].rttFilter.estimate ?? ServerRow.unknownRTT
+        let (now, tuning) = (self.now, tuning)
+        servers.update(slot) {
+            $0.rttFilter.observe(rtt, now: now, window: tuning.rttWindow, alpha: tuning.rttAlpha)
+            $0.rtt = $0.rttFilter.estimate
+        }
     }
 
     /// One poll of a server's metrics. What it reports beyond our own tickets is foreign load, until it is stale.
     /// Errors: unknownServer, range.
-    public mutating func observeMetrics(_ id: ServerID, _ metrics: EngineMetrics, now: Nanoseconds) throws(RouterError) {
+    public mutating func observeMetrics(_ id: ServerID, _ metrics: EngineMetrics, now: Nanoseconds) throws(RouterError)
+    {
         advance(to: now)
         let slot = try servers.slot(id)
         try metrics.check()
         if let incarnation = metrics.incarnation {
             if servers[slot].incarnation != 0 && servers[slot].incarnation != incarnation { forgetPrefixes(slot) }
-            servers[slot].incarnation = incarnation
+            servers.update(slot) { $0.incarnation = incarnation }
         }
         if let capacity = metrics.kvCapacityTokens { trie.setCapacity(slot, blocks: try capacityBlocks(capacity)) }
         if metrics.hasLoad { servers.setForeign(slot, foreign(metrics, own: servers[slot].own), now: self.now) }
@@ -55,9 +59,11 @@ extension Router {
         var load = Load()
         load.queuedRequests = beyond(metrics.queuedRequests, own.queuedRequests)
         load.runningRequests = beyond(metrics.runningRequests, own.runningRequests)
-        load.queuedTokens = metrics.queuedTokens.map { beyond($0, own.queuedTokens) }
+        load.queuedTokens =
+            metrics.queuedTokens.map { beyond($0, own.queuedTokens) }
             ?? load.queuedRequests &* tuning.tokensPerRequest
-        load.runningTokens = metrics.runningTokens.map { beyond($0, own.runningTokens) }
+        load.runningTokens =
+            metrics.runningTokens.map { beyond($0, own.runningTokens) }
             ?? load.runningRequests &* tuning.tokensPerRequest
         return load
     }

@@ -8,7 +8,7 @@ extension Router {
         do throws(RouterError) {
             guard !ledger.isFull else { throw .capacity }
             var chance = chance
-            let chosen = try decide(prompt, request, excluding, &chance)
+            let chosen = try decide(candidates(prompt, request, excluding), &chance)
             var decision = chosen.decision
             decision.ticket = try reserve(prompt, chosen)
             self.chance = chance
@@ -30,14 +30,10 @@ extension Router {
         row: (Candidate) -> Void
     ) throws(RouterError) -> Decision {
         advance(to: now)
-        matchServers(prompt)
-        let count = selectEligible(excluding)
-        let table = table(prompt, request, count)
-        for slot in 0..<servers.highWater where servers[Slot(slot)].isUsed {
-            row(table.row(Slot(slot), verdict(Slot(slot), excluding)))
-        }
+        let table = candidates(prompt, request, excluding)
+        for slot in 0..<servers.highWater where servers[Slot(slot)].isUsed { row(table[slot]) }
         var chance = chance
-        return try decide(prompt, request, excluding, &chance).decision
+        return try decide(table, &chance).decision
     }
 
     private struct Chosen {
@@ -45,57 +41,39 @@ extension Router {
         var slot: Slot
     }
 
-    private mutating func decide(
-        _ prompt: borrowing PromptDigests, _ request: Request, _ excluding: Span<ServerID>, _ chance: inout Chance
-    ) throws(RouterError) -> Chosen {
-        matchServers(prompt)
-        let count = selectEligible(excluding)
-        guard count > 0 else { throw whyNone(excluding) }
-        let table = table(prompt, request, count)
+    private func decide(_ table: borrowing CandidateTable, _ chance: inout Chance) throws(RouterError) -> Chosen {
+        guard table.count > 0 else { throw whyNone(table) }
         let choice = policy.choose(table, &chance)
-        let row = table[choice.row]
+        let row = table[choice.slot]
         return Chosen(
             decision: Decision(
-                ticket: nil, server: row.server, promptTokens: prompt.tokens, matchedTokens: row.matchedTokens,
-                cost: row.cost, policy: policy, reason: choice.reason, eligible: count),
-            slot: eligible[choice.row])
+                ticket: nil, server: row.server, promptTokens: table.promptTokens, matchedTokens: row.matchedTokens,
+                cost: row.cost, policy: policy, reason: choice.reason, eligible: table.count),
+            slot: Slot(choice.slot))
     }
 
-    private mutating func matchServers(_ prompt: borrowing PromptDigests) {
+    /// Matches the prompt and lays out the rows for it.
+    private mutating func candidates(
+        _ prompt: borrowing PromptDigests, _ request: Request, _ excluding: Span<ServerID>
+    ) -> CandidateTable {
         matched.fill(servers.highWater, with: 0)
         trie.match(prompt.values, prompt.blocks, into: matched.base)
-    }
-
-    private func table(_ prompt: borrowing PromptDigests, _ request: Request, _ count: Int) -> CandidateTable {
-        CandidateTable(
-            servers: UnsafePointer(servers.rows.base), matched: UnsafePointer(matched.base),
-            eligible: UnsafePointer(eligible.base), count: count, promptTokens: prompt.tokens,
-            blockTokens: configuration.blockTokens, rates: tuning.rates, foreignPrior: servers.foreignPrior,
-            sessionKey: request.sessionKey)
-    }
-
-    /// Lists the slots that may be chosen and gives their number.
-    private mutating func selectEligible(_ excluding: Span<ServerID>) -> Int {
-        var count = 0
-        for slot in 0..<servers.highWater {
-            let slot = Slot(truncatingIfNeeded: slot)
-            if servers[slot].isUsed && verdict(slot, excluding) == .eligible {
-                eligible[count] = slot
-                count += 1
+        var count = servers.eligibleCount
+        for index in excluding.indices {
+            guard let slot = servers.find(excluding[index]), matched[Int(slot)] != CandidateTable.excluded else {
+                continue
             }
+            matched[Int(slot)] = CandidateTable.excluded
+            if servers.standing[Int(slot)] != ServerTable.notEligible { count -= 1 }
         }
-        return count
+        return servers.candidates(
+            matched: UnsafePointer(matched.base), count: count, prompt: prompt,
+            blockTokens: configuration.blockTokens, sessionKey: request.sessionKey)
     }
 
-    @inline(__always) private func verdict(_ slot: Slot, _ excluding: Span<ServerID>) -> Verdict {
-        if servers[slot].state != .up { return .notUp }
-        for index in 0..<excluding.count where excluding[index] == servers[slot].id { return .excluded }
-        return servers[slot].own.requests >= UInt64(servers[slot].maxRequests) ? .atLimit : .eligible
-    }
-
-    private func whyNone(_ excluding: Span<ServerID>) -> RouterError {
+    private func whyNone(_ table: borrowing CandidateTable) -> RouterError {
         for slot in 0..<servers.highWater where servers[Slot(slot)].isUsed {
-            if verdict(Slot(slot), excluding) == .atLimit { return .saturated }
+            if table[slot].verdict == .atLimit { return .saturated }
         }
         return .noServer
     }
@@ -106,7 +84,7 @@ extension Router {
         let run = keep(prompt)
         return ledger.reserve(
             chosen.slot, tokens: UInt64(prompt.tokens), matched: UInt64(chosen.decision.matchedTokens), run: run,
-            now: now, servers: servers)
+            now: now, servers: &servers)
     }
 
     /// Keeps a prompt's digests for its ticket, in the trie's cells. Older prefixes make room; a prompt that does not

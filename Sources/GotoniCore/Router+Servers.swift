@@ -4,7 +4,7 @@ extension Router {
         advance(to: now)
         let capacity = try capacityBlocks(server.kvCapacityTokens)
         let slot = try servers.add(server.id)
-        servers[slot].maxRequests = server.maxRequests ?? .max
+        servers.update(slot) { $0.maxRequests = server.maxRequests ?? .max }
         trie.setCapacity(slot, blocks: capacity)
     }
 
@@ -13,7 +13,7 @@ extension Router {
         advance(to: now)
         let slot = try servers.slot(server.id)
         let capacity = try capacityBlocks(server.kvCapacityTokens)
-        servers[slot].maxRequests = server.maxRequests ?? .max
+        servers.update(slot) { $0.maxRequests = server.maxRequests ?? .max }
         trie.setCapacity(slot, blocks: capacity)
     }
 
@@ -21,7 +21,7 @@ extension Router {
     public mutating func mark(_ id: ServerID, _ state: ServerState, now: Nanoseconds) throws(RouterError) {
         advance(to: now)
         let slot = try servers.slot(id)
-        servers[slot].state = state
+        servers.update(slot) { $0.state = state }
         if state == .down { forgetPrefixes(slot) }
     }
 
@@ -58,7 +58,7 @@ extension Router {
             id: id, state: row.state, maxRequests: row.maxRequests == .max ? nil : row.maxRequests,
             kvCapacityTokens: tokens(ofCapacity: holder.capacity),
             heldTokens: UInt64(holder.blocks * configuration.blockTokens),
-            rtt: row.rtt == ServerRow.unknownRTT ? nil : row.rtt, own: row.own,
+            rtt: row.rtt, own: row.own,
             foreign: row.metricsKnown ? row.foreign : nil, parity: row.parity, events: row.events)
     }
 

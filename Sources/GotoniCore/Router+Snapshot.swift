@@ -55,7 +55,7 @@ extension Router {
         for slot in 0..<servers.highWater where servers[Slot(slot)].isUsed {
             let row = servers[Slot(slot)]
             out.put(row.id.rawValue)
-            out.put(row.state.rawValue)
+            out.put(UInt32(row.state.rawValue))
             out.put(row.maxRequests)
             out.put(UInt64(trie.holders[slot].capacity))
             out.put(row.incarnation)
@@ -97,7 +97,9 @@ extension Router {
         guard try header.get(UInt64.self) == Self.magic else { throw .snapshot }
         guard try header.get(UInt32.self) == Self.version else { throw .snapshotVersion }
         let blockTokens = try header.get(UInt32.self)
-        guard try header.get(UInt64.self) == UInt64(source.count), header.left >= Self.checksumBytes else { throw .snapshot }
+        guard try header.get(UInt64.self) == UInt64(source.count), header.left >= Self.checksumBytes else {
+            throw .snapshot
+        }
         let end = source.count - Self.checksumBytes
         let checksum = UInt64(littleEndian: source.loadUnaligned(fromByteOffset: end, as: UInt64.self))
         guard XXH3_64bits(source.baseAddress, end) == checksum else { throw .snapshot }
@@ -109,7 +111,7 @@ extension Router {
         guard let policy = PolicyID(rawValue: try input.get(UInt32.self)) else { throw .snapshot }
         self.policy = policy
         guard try input.get(UInt32.self) == UInt32(Knob.allCases.count) else { throw .snapshot }
-        for knob in Knob.allCases { try tuning.set(knob, try input.getDouble()) }
+        for knob in Knob.allCases { try set(knob, to: try input.getDouble()) }
         chance.random.state = try input.get(UInt64.self)
         chance.turn = try input.get(UInt64.self)
         let serverCount = Int(try input.get(UInt32.self))
@@ -120,18 +122,23 @@ extension Router {
 
     private mutating func readServer(_ input: inout ByteReader) throws(RouterError) {
         let slot = try servers.add(ServerID(try input.get(UInt64.self)))
-        guard let state = ServerState(rawValue: try input.get(UInt32.self)) else { throw .snapshot }
-        servers[slot].state = state
-        servers[slot].maxRequests = try input.get(UInt32.self)
+        guard let state = ServerState(rawValue: UInt8(clamping: try input.get(UInt32.self))) else { throw .snapshot }
+        let maxRequests = try input.get(UInt32.self)
         trie.setCapacity(slot, blocks: Int(clamping: try input.get(UInt64.self)))
-        servers[slot].incarnation = try input.get(UInt64.self)
+        let incarnation = try input.get(UInt64.self)
         let known = try input.get(UInt32.self)
         let minimum = try input.get(UInt64.self)
         let excess = try input.getDouble()
-        guard known <= 1, minimum <= Self.longestRTT, (0...Double(Self.longestRTT)).contains(excess) else { throw .snapshot }
-        if known == 1 {
-            servers[slot].rttFilter = RTTFilter(minimum: minimum, excess: excess, now: now)
-            servers[slot].rtt = servers[slot].rttFilter.estimate ?? ServerRow.unknownRTT
+        guard known <= 1, minimum <= Self.longestRTT, (0...Double(Self.longestRTT)).contains(excess) else {
+            throw .snapshot
+        }
+        let filter = known == 1 ? RTTFilter(minimum: minimum, excess: excess, now: now) : RTTFilter()
+        servers.update(slot) {
+            $0.state = state
+            $0.maxRequests = maxRequests
+            $0.incarnation = incarnation
+            $0.rttFilter = filter
+            $0.rtt = filter.estimate
         }
     }
 }
@@ -199,7 +206,9 @@ extension PrefixTrie {
             let low = UInt64(try input.get(UInt32.self))
             digests[block] = low | UInt64(try input.get(UInt16.self)) << 32
         }
-        guard cells[node: parent].end + blocks <= Int(UInt32.max), child(of: parent, digests[0]) == 0 else { throw .snapshot }
+        guard cells[node: parent].end + blocks <= Int(UInt32.max), child(of: parent, digests[0]) == 0 else {
+            throw .snapshot
+        }
         return newChild(of: parent, UnsafePointer(digests.base), blocks)
     }
 

@@ -4,5 +4,8 @@ extension Router {
     public func value(of knob: Knob) -> Double { tuning[knob] }
 
     /// Errors: range (outside the knob's bounds, or not a number; nothing changes).
-    public mutating func set(_ knob: Knob, to value: Double) throws(RouterError) { try tuning.set(knob, value) }
+    public mutating func set(_ knob: Knob, to value: Double) throws(RouterError) {
+        try tuning.set(knob, value)
+        servers.setRates(tuning.rates)
+    }
 }

@@ -19,9 +19,8 @@ public struct Router: ~Copyable {
     var chance: Chance
     var counters = Counters()
 
-    /// Room for one decision: matched blocks by slot, the slots that are eligible, the digests of one prompt.
+    /// Room for one decision: matched blocks by slot, and the digests of one prompt.
     var matched: Buffer<UInt32>
-    var eligible: Buffer<Slot>
     var digests: Buffer<UInt64>
 
     public init(_ configuration: Configuration = Configuration()) throws(RouterError) {
@@ -34,7 +33,6 @@ public struct Router: ~Copyable {
             blockTokens: configuration.blockTokens, budget: Int(configuration.memoryBudgetBytes), slots: maxServers)
         let external = try ExternalBlocks(cells: trie.cells)
         let matched = try Buffer<UInt32>(count: maxServers)
-        let eligible = try Buffer<Slot>(count: maxServers)
         let digests = try Buffer<UInt64>(count: 1024)
         self.configuration = configuration
         self.servers = servers
@@ -42,9 +40,9 @@ public struct Router: ~Copyable {
         self.trie = trie
         self.external = external
         self.matched = matched
-        self.eligible = eligible
         self.digests = digests
         chance = Chance(random: SplitMix64(seed: configuration.seed))
+        self.servers.setRates(tuning.rates)
     }
 
     /// Brings the router to `now`: ends tickets that were silent too long, and makes old metrics unknown.

@@ -37,7 +37,8 @@ public enum RouterError: Int32, Error, Sendable, CaseIterable {
         case .unknownPolicy: "no policy has this name; list them"
         case .unknownKnob: "no knob has this name; list them"
         case .buffer: "the array is too small; grow it to the count that was returned and call again"
-        case .blockSize: "the engine's block size is not a multiple of the router's block_tokens; choose a divisor of it"
+        case .blockSize:
+            "the engine's block size is not a multiple of the router's block_tokens; choose a divisor of it"
         case .unknownParent: "the event continues a block that is not known, so events were lost; clear and replay"
         case .snapshot: "these bytes are not a snapshot or are damaged; start without it"
         case .snapshotVersion: "the snapshot has another format version or block size; start without it"

@@ -1,5 +1,5 @@
 /// Whether a server takes requests.
-public enum ServerState: UInt32, Sendable, BitwiseCopyable {
+public enum ServerState: UInt8, Sendable, BitwiseCopyable {
     /// Takes requests.
     case up = 0
     /// Finishes what it has, takes nothing new, keeps its prefixes.
@@ -34,6 +34,21 @@ public struct Load: Equatable, Sendable, BitwiseCopyable {
 
     @inlinable public var requests: UInt64 { queuedRequests &+ runningRequests }
     @inlinable public var tokens: UInt64 { queuedTokens &+ runningTokens }
+
+    /// One request of `tokens` tokens before its first token, and after it.
+    static func queued(_ tokens: UInt64) -> Load {
+        var load = Load()
+        load.queuedRequests = 1
+        load.queuedTokens = tokens
+        return load
+    }
+
+    static func running(_ tokens: UInt64) -> Load {
+        var load = Load()
+        load.runningRequests = 1
+        load.runningTokens = tokens
+        return load
+    }
 
     static func + (a: Load, b: Load) -> Load {
         var sum = a
@@ -96,19 +111,18 @@ public struct ServerInfo: Sendable {
     }
 }
 
-/// A row of the router's server table. The first cache line is what a decision reads.
+/// A row of the server table.
 struct ServerRow: BitwiseCopyable {
     var id = ServerID(0)
-    /// Ours, kept by the ledger.
-    var own = Load()
-    /// The filter's estimate in nanoseconds; `unknownRTT` while there is none.
-    var rtt = ServerRow.unknownRTT
-    var maxRequests: UInt32 = .max
     var state = ServerState.up
     var isUsed = false
     var metricsKnown = false
-
-    /// From metrics, valid while `metricsKnown`.
+    var maxRequests: UInt32 = .max
+    /// The filter's estimate in nanoseconds; nil while there is none.
+    var rtt: UInt64?
+    /// Ours, kept by the ledger.
+    var own = Load()
+    /// What others put there, by its metrics; zero while they are unknown.
     var foreign = Load()
     var metricsTime = Nanoseconds(0)
     /// The order in which metrics grow stale; 0 is none, else slot + 1.
@@ -119,5 +133,6 @@ struct ServerRow: BitwiseCopyable {
     var parity = ServerInfo.Parity()
     var events = ServerInfo.EventCounts()
 
-    static let unknownRTT = UInt64.max
+    /// As a decision sees it; `prior` stands for others' load while that is unknown.
+    @inline(__always) func load(prior: Load) -> Load { own + (metricsKnown ? foreign : prior) }
 }

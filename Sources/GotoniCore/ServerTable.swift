@@ -1,6 +1,17 @@
-/// The servers, in rows that never move, found by id; and the order in which their metrics grow stale.
+/// The servers, in rows that never move, found by id; what each one has to do; and the order in which metrics grow stale.
+///
+/// Whatever changes a row here also changes its *standing cost*: the part of the GORGO cost that does not depend on the
+/// prompt, in one array of eight bytes a server. A decision among ten thousand servers reads that array and nothing else.
 struct ServerTable: ~Copyable {
-    private(set) var rows: Buffer<ServerRow>
+    private let rows: Buffer<ServerRow>
+    /// By slot: cost without prefill and without the prior for unknown metrics; `notEligible` where no request may go.
+    let standing: Buffer<Int64>
+    /// By slot: 1 where metrics are unknown.
+    let unknown: Buffer<UInt8>
+    /// Servers that may be chosen.
+    private(set) var eligibleCount = 0
+    private var rates = CostRates()
+
     private var byID: LinearHash
     /// Links of `byID` and of the list of free rows. A number there is a row + 1; 0 is none.
     private let links: Buffer<UInt32>
@@ -11,25 +22,31 @@ struct ServerTable: ~Copyable {
     private(set) var count = 0
 
     /// Sum of the foreign load of the servers whose metrics are fresh, and how many those are.
-    private(set) var foreignTotal = Load()
-    private(set) var reporting: UInt64 = 0
+    private var foreignTotal = Load()
+    private var reporting: UInt64 = 0
     private var oldestMetrics: UInt32 = 0
     private var newestMetrics: UInt32 = 0
 
+    static let notEligible = Int64.max
+
     init(limit: Int) throws(RouterError) {
         let rows = try Buffer<ServerRow>(count: limit)
+        let standing = try Buffer<Int64>(count: limit)
+        let unknown = try Buffer<UInt8>(count: limit)
         let byID = try LinearHash(capacity: limit)
         let links = try Buffer<UInt32>(count: limit)
         self.rows = rows
+        self.standing = standing
+        self.unknown = unknown
         self.byID = byID
         self.links = links
         self.limit = limit
     }
 
-    subscript(slot: Slot) -> ServerRow {
-        @inline(__always) unsafeAddress { UnsafePointer(rows.base + Int(slot)) }
-        @inline(__always) nonmutating unsafeMutableAddress { rows.base + Int(slot) }
-    }
+    /// Read only: the functions below change rows.
+    subscript(slot: Slot) -> ServerRow { rows[Int(slot)] }
+
+    // MARK: Rows
 
     private static func hash(_ id: ServerID) -> UInt64 { Key.mix(id.rawValue, 0) }
 
@@ -57,15 +74,17 @@ struct ServerTable: ~Copyable {
         } else {
             highWater += 1
             item = UInt32(highWater)
+            standing[Int(item - 1)] = Self.notEligible
         }
         count += 1
         let (rows, links) = (rows.base, links.base)
         rows[Int(item - 1)] = ServerRow()
-        rows[Int(item - 1)].id = id
-        rows[Int(item - 1)].isUsed = true
         byID.insert(
-            item, hash: Self.hash(id), link: { links + Int($0 - 1) },
-            hashOf: { Self.hash(rows[Int($0 - 1)].id) })
+            item, hash: Self.hash(id), link: { links + Int($0 - 1) }, hashOf: { Self.hash(rows[Int($0 - 1)].id) })
+        update(Slot(item - 1)) {
+            $0.id = id
+            $0.isUsed = true
+        }
         return Slot(item - 1)
     }
 
@@ -74,44 +93,81 @@ struct ServerTable: ~Copyable {
         let links = links.base
         let item = UInt32(slot) + 1
         byID.remove(item, hash: Self.hash(rows[Int(slot)].id), link: { links + Int($0 - 1) })
-        rows[Int(slot)] = ServerRow()
+        update(slot) { $0 = ServerRow() }
         links[Int(slot)] = freeRow
         freeRow = item
         count -= 1
     }
 
-    // MARK: Foreign load
+    /// Changes a row, and with it the standing cost. The order of metrics is not `change`'s to touch.
+    @inline(__always) mutating func update(_ slot: Slot, _ change: (inout ServerRow) -> Void) {
+        change(&rows[Int(slot)])
+        reprice(slot)
+    }
 
+    // MARK: Standing cost
+
+    mutating func setRates(_ rates: CostRates) {
+        self.rates = rates
+        for slot in 0..<highWater { reprice(Slot(slot)) }
+    }
+
+    private mutating func reprice(_ slot: Slot) {
+        let before = standing[Int(slot)] != Self.notEligible
+        let price = standingCost(slot)
+        standing[Int(slot)] = price
+        unknown[Int(slot)] = rows[Int(slot)].metricsKnown ? 0 : 1
+        eligibleCount += (price != Self.notEligible ? 1 : 0) - (before ? 1 : 0)
+    }
+
+    /// What `standing` must be.
+    func standingCost(_ slot: Slot) -> Int64 {
+        let row = rows.base + Int(slot)
+        guard row.pointee.isUsed, row.pointee.state == .up, row.pointee.own.requests < UInt64(row.pointee.maxRequests)
+        else { return Self.notEligible }
+        let load = row.pointee.load(prior: Load())
+        return GorgoCost(rtt: row.pointee.rtt, uncached: 0, load: load, rates: rates).total
+    }
+
+    // MARK: Load of other routers
+
+    /// Takes in what others put on a server, as of `now`.
     mutating func setForeign(_ slot: Slot, _ load: Load, now: Nanoseconds) {
         forgetMetrics(slot)
         let item = UInt32(slot) + 1
-        self[slot].foreign = load
-        self[slot].metricsKnown = true
-        self[slot].metricsTime = now
-        self[slot].metricsNewer = 0
-        self[slot].metricsOlder = newestMetrics
-        if newestMetrics != 0 { rows[Int(newestMetrics - 1)].metricsNewer = item } else { oldestMetrics = item }
+        let older = newestMetrics
+        if older != 0 { rows[Int(older - 1)].metricsNewer = item } else { oldestMetrics = item }
         newestMetrics = item
         foreignTotal = foreignTotal + load
         reporting += 1
+        update(slot) {
+            $0.foreign = load
+            $0.metricsKnown = true
+            $0.metricsTime = now
+            $0.metricsNewer = 0
+            $0.metricsOlder = older
+        }
     }
 
-    mutating func forgetMetrics(_ slot: Slot) {
-        guard self[slot].metricsKnown else { return }
-        let (newer, older) = (self[slot].metricsNewer, self[slot].metricsOlder)
+    private mutating func forgetMetrics(_ slot: Slot) {
+        let row = rows[Int(slot)]
+        guard row.metricsKnown else { return }
+        let (newer, older) = (row.metricsNewer, row.metricsOlder)
         if newer != 0 { rows[Int(newer - 1)].metricsOlder = older } else { newestMetrics = older }
         if older != 0 { rows[Int(older - 1)].metricsNewer = newer } else { oldestMetrics = newer }
-        foreignTotal = foreignTotal - self[slot].foreign
+        foreignTotal = foreignTotal - row.foreign
         reporting -= 1
-        self[slot].foreign = Load()
-        self[slot].metricsKnown = false
+        update(slot) {
+            $0.foreign = Load()
+            $0.metricsKnown = false
+        }
     }
 
     /// Makes observations older than `ttl` unknown again.
     mutating func forgetStaleMetrics(now: Nanoseconds, ttl: Nanoseconds) {
         while oldestMetrics != 0 {
             let slot = Slot(oldestMetrics - 1)
-            guard now.since(self[slot].metricsTime) > ttl else { return }
+            guard now.since(rows[Int(slot)].metricsTime) > ttl else { return }
             forgetMetrics(slot)
         }
     }
@@ -119,8 +175,19 @@ struct ServerTable: ~Copyable {
     /// What is assumed of a server whose metrics are unknown: the mean of those that report.
     var foreignPrior: Load { foreignTotal.divided(by: reporting) }
 
-    /// Load as a decision sees it: ours and what others put there.
-    @inline(__always) func load(_ slot: Slot, prior: Load) -> Load {
-        self[slot].own + (self[slot].metricsKnown ? self[slot].foreign : prior)
+    // MARK: Table of candidates
+
+    /// A view for one decision. `matched` has blocks by slot, `CandidateTable.excluded` where no request may go.
+    func candidates(
+        matched: UnsafePointer<UInt32>, count: Int, prompt: borrowing PromptDigests, blockTokens: Int,
+        sessionKey: UInt64
+    ) -> CandidateTable {
+        let prior = foreignPrior
+        let priorCost = GorgoCost(rtt: 0, uncached: 0, load: prior, rates: rates).total
+        return CandidateTable(
+            rows: UnsafePointer(rows.base), standing: UnsafePointer(standing.base),
+            unknown: UnsafePointer(unknown.base),
+            matched: matched, slots: highWater, count: count, promptTokens: prompt.tokens, blockTokens: blockTokens,
+            rates: rates, foreignPrior: prior, priorCost: priorCost, sessionKey: sessionKey)
     }
 }

@@ -1,3 +1,5 @@
+import Synchronization
+
 /// A router that any thread may use at any time: one lock around one `Router`.
 ///
 /// Work that grows with a prompt, cutting it into blocks and hashing them, is done before the lock is taken, in scratch
@@ -5,12 +7,11 @@
 public final class SharedRouter: @unchecked Sendable {
     public let configuration: Configuration
     private let router: Locked<Router>
-    private let scratch: Locked<ScratchPool>
+    private let scratch = ScratchPool()
 
     public init(_ configuration: Configuration = Configuration()) throws(RouterError) {
         self.configuration = configuration
         router = try Locked(try Router(configuration))
-        scratch = try Locked(try ScratchPool())
     }
 
     /// Runs `body` on the router, under the lock. For everything that does not take a prompt. Do not call back into
@@ -28,8 +29,8 @@ public final class SharedRouter: @unchecked Sendable {
         _ body: (inout Router, borrowing PromptDigests) throws(RouterError) -> Result
     ) throws(RouterError) -> Result {
         guard tokens.count <= configuration.maxPromptTokens else { throw .range }
-        let prompt = try scratch.withLock { (pool) throws(RouterError) in try pool.take() }
-        defer { scratch.withLock { $0.giveBack(prompt) } }
+        let prompt = try scratch.take()
+        defer { scratch.giveBack(prompt) }
         try prompt.digests.compute(tokens, blockTokens: configuration.blockTokens, seed: namespace)
         return try router.withLock { (router) throws(RouterError) in try body(&router, prompt.digests) }
     }
@@ -45,23 +46,50 @@ public final class SharedRouter: @unchecked Sendable {
     }
 }
 
-/// Digest buffers waiting for the next call: one per call that was ever inside at the same time, at most 64.
-struct ScratchPool: ~Copyable {
+/// Digest buffers waiting for the next call: one per call that was ever inside at the same time, at most 64. Taken and
+/// given back without a lock.
+struct ScratchPool: ~Copyable, @unchecked Sendable {
     final class Scratch {
         var digests: PromptDigests
         init() throws(RouterError) { digests = try PromptDigests() }
     }
 
-    private var waiting: [Scratch] = []
+    /// Each is empty (0) or the address of a `Scratch` that this pool owns.
+    private let slots: UnsafeMutablePointer<Atomic<UInt>>
+    private static let count = 64
 
-    init() throws(RouterError) { waiting.reserveCapacity(64) }
+    init() {
+        slots = .allocate(capacity: Self.count)
+        for index in 0..<Self.count { (slots + index).initialize(to: Atomic(0)) }
+    }
 
-    mutating func take() throws(RouterError) -> Scratch {
-        if let scratch = waiting.popLast() { return scratch }
+    func take() throws(RouterError) -> Scratch {
+        for index in 0..<Self.count {
+            // A look first: an exchange takes the cache line from the others.
+            guard slots[index].load(ordering: .relaxed) != 0 else { continue }
+            let address = slots[index].exchange(0, ordering: .acquiring)
+            if let pointer = UnsafeRawPointer(bitPattern: address) {
+                return Unmanaged<Scratch>.fromOpaque(pointer).takeRetainedValue()
+            }
+        }
         return try Scratch()
     }
 
-    mutating func giveBack(_ scratch: Scratch) {
-        if waiting.count < 64 { waiting.append(scratch) }
+    func giveBack(_ scratch: Scratch) {
+        let owned = Unmanaged.passRetained(scratch)
+        let address = UInt(bitPattern: owned.toOpaque())
+        for index in 0..<Self.count where slots[index].load(ordering: .relaxed) == 0 {
+            if slots[index].compareExchange(expected: 0, desired: address, ordering: .releasing).exchanged { return }
+        }
+        owned.release()
+    }
+
+    deinit {
+        for index in 0..<Self.count {
+            guard let pointer = UnsafeRawPointer(bitPattern: slots[index].load(ordering: .acquiring)) else { continue }
+            Unmanaged<Scratch>.fromOpaque(pointer).release()
+        }
+        slots.deinitialize(count: Self.count)
+        slots.deallocate()
     }
 }

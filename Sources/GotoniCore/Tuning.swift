@@ -26,35 +26,49 @@ public enum Knob: UInt32, CaseIterable, Sendable {
     public var info: Info {
         switch self {
         case .msPerToken:
-            Info(name: "ms_per_token", unit: "ms/token", meaning: "prefill time of one token",
-                 defaultValue: 0.094, bounds: 0...1_000)
+            Info(
+                name: "ms_per_token", unit: "ms/token", meaning: "prefill time of one token",
+                defaultValue: 0.094, bounds: 0...1_000)
         case .rttWeight:
-            Info(name: "rtt_weight", unit: "", meaning: "weight of the round trip time in the cost",
-                 defaultValue: 1, bounds: 0...1_000)
+            Info(
+                name: "rtt_weight", unit: "", meaning: "weight of the round trip time in the cost",
+                defaultValue: 1, bounds: 0...1_000)
         case .queuedWeight:
-            Info(name: "queued_weight", unit: "", meaning: "share of a queued token's prefill that a newcomer waits for",
-                 defaultValue: 1, bounds: 0...1_000)
+            Info(
+                name: "queued_weight", unit: "", meaning: "share of a queued token's prefill that a newcomer waits for",
+                defaultValue: 1, bounds: 0...1_000)
         case .runningCostFactor:
-            Info(name: "running_cost_factor", unit: "", meaning: "share of a running token's prefill that still blocks a newcomer",
-                 defaultValue: 0.5, bounds: 0...1_000)
+            Info(
+                name: "running_cost_factor", unit: "",
+                meaning: "share of a running token's prefill that still blocks a newcomer",
+                defaultValue: 0.5, bounds: 0...1_000)
         case .rttPriorMs:
-            Info(name: "rtt_prior_ms", unit: "ms", meaning: "round trip time assumed for a server while it is unknown",
-                 defaultValue: 100, bounds: 0...60_000)
+            Info(
+                name: "rtt_prior_ms", unit: "ms", meaning: "round trip time assumed for a server while it is unknown",
+                defaultValue: 100, bounds: 0...60_000)
         case .rttWindowMs:
-            Info(name: "rtt_window_ms", unit: "ms", meaning: "how long the smallest round trip sample counts",
-                 defaultValue: 60_000, bounds: 1...86_400_000)
+            Info(
+                name: "rtt_window_ms", unit: "ms", meaning: "how long the smallest round trip sample counts",
+                defaultValue: 60_000, bounds: 1...86_400_000)
         case .rttExcessAlpha:
-            Info(name: "rtt_excess_alpha", unit: "", meaning: "weight of the newest sample in the average excess round trip time",
-                 defaultValue: 0.3, bounds: 0...1)
+            Info(
+                name: "rtt_excess_alpha", unit: "",
+                meaning: "weight of the newest sample in the average excess round trip time",
+                defaultValue: 0.3, bounds: 0...1)
         case .metricsTTLMs:
-            Info(name: "metrics_ttl_ms", unit: "ms", meaning: "how long a metrics observation counts before it is unknown again",
-                 defaultValue: 5_000, bounds: 1...86_400_000)
+            Info(
+                name: "metrics_ttl_ms", unit: "ms",
+                meaning: "how long a metrics observation counts before it is unknown again",
+                defaultValue: 5_000, bounds: 1...86_400_000)
         case .tokensPerRequestPrior:
-            Info(name: "tokens_per_request_prior", unit: "tokens", meaning: "tokens of a foreign request whose size is unknown",
-                 defaultValue: 500, bounds: 0...100_000_000)
+            Info(
+                name: "tokens_per_request_prior", unit: "tokens",
+                meaning: "tokens of a foreign request whose size is unknown",
+                defaultValue: 500, bounds: 0...100_000_000)
         case .ticketSilenceMs:
-            Info(name: "ticket_silence_ms", unit: "ms", meaning: "silence after which a ticket is ended",
-                 defaultValue: 600_000, bounds: 1...86_400_000)
+            Info(
+                name: "ticket_silence_ms", unit: "ms", meaning: "silence after which a ticket is ended",
+                defaultValue: 600_000, bounds: 1...86_400_000)
         }
     }
 
@@ -99,7 +113,8 @@ struct Tuning: BitwiseCopyable {
         rates.prefill = Int64(perToken.rounded())
         rates.queued = Int64((perToken * self[.queuedWeight]).rounded())
         rates.running = Int64((perToken * self[.runningCostFactor]).rounded())
-        rates.rttPartsPerMillion = Int64((self[.rttWeight] * 1_000_000).rounded())
+        let millionths = Int64((self[.rttWeight] * 1_000_000).rounded())
+        (rates.rttWhole, rates.rttMillionths) = millionths.quotientAndRemainder(dividingBy: 1_000_000)
         rates.rttPrior = Int64((self[.rttPriorMs] * 1_000_000).rounded())
         rttWindow = Nanoseconds(milliseconds: self[.rttWindowMs])
         metricsTTL = Nanoseconds(milliseconds: self[.metricsTTLMs])

@@ -13,7 +13,9 @@ import Testing
         var trail: UInt64 = 0
         for step in 0..<2_000 {
             test.wait(milliseconds: Double(random.next(below: 50)))
-            if random.chance(10) { try test.observeRTT(UInt64(random.pick(1...9)), milliseconds: Double(random.pick(1...400))) }
+            if random.chance(10) {
+                try test.observeRTT(UInt64(random.pick(1...9)), milliseconds: Double(random.pick(1...400)))
+            }
             let decision = try test.route(prompts.next(&random), session: UInt64(step % 17))
             trail = Key.mix(trail, decision.server.rawValue ^ UInt64(bitPattern: decision.cost.total))
             open.append(decision.ticket!)

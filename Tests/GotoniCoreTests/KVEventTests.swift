@@ -8,7 +8,8 @@ import Testing
 
     /// Applies a stored event whose blocks have `size` tokens each.
     private func store(
-        _ test: RouterUnderTest, _ tokens: [UInt32], _ hashes: [UInt64], parent: UInt64? = nil, size: Int, on id: UInt64 = 1
+        _ test: RouterUnderTest, _ tokens: [UInt32], _ hashes: [UInt64], parent: UInt64? = nil, size: Int,
+        on id: UInt64 = 1
     ) throws {
         let blockTokens = test.router.configuration.blockTokens
         let seed = try parent.map { try test.router.digest(of: $0, on: ServerID(id)) ?? 0 } ?? 0
@@ -54,7 +55,9 @@ import Testing
 
     @Test func aLostParentIsAnErrorAndIsCounted() throws {
         let test = try router()
-        #expect(throws: RouterError.unknownParent) { try store(test, tokens("efgh"), [names[1]], parent: names[0], size: 4) }
+        #expect(throws: RouterError.unknownParent) {
+            try store(test, tokens("efgh"), [names[1]], parent: names[0], size: 4)
+        }
         #expect(try test.router.info(ServerID(1), now: test.now).events.orphaned == 1)
     }
 
@@ -96,7 +99,9 @@ import Testing
         try store(test, tokens("abcd"), [names[0]], size: 4)
         try test.router.clearPrefixes(of: ServerID(1), now: test.now)
         #expect(test.router.external.count == 0)
-        #expect(throws: RouterError.unknownParent) { try store(test, tokens("efgh"), [names[1]], parent: names[0], size: 4) }
+        #expect(throws: RouterError.unknownParent) {
+            try store(test, tokens("efgh"), [names[1]], parent: names[0], size: 4)
+        }
     }
 
     /// Random events against a set of held prefixes: what an engine reports is what a match finds, as long as nothing

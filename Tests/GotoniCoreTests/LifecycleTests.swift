@@ -96,7 +96,8 @@ import Testing
         try test.router.observeCachedTokens(decision.ticket!, 6, now: test.now)
         try test.router.finish(decision.ticket!, .ok, now: test.now)
         #expect(try test.match(tokens("system prompt, turn one, more")) == [1: 29], "it has just been computed there")
-        #expect(try test.match(tokens("system prompt, turn two")) == [1: 20], "its own branch was evicted with the rest")
+        #expect(
+            try test.match(tokens("system prompt, turn two")) == [1: 20], "its own branch was evicted with the rest")
         let info = try test.router.info(ServerID(1), now: test.now)
         #expect(info.parity.predictedTokens == 23 && info.parity.reportedTokens == 6 && info.parity.reports == 1)
     }
@@ -156,7 +157,9 @@ import Testing
         let statistics = test.router.statistics()
         #expect(statistics.openTickets == 0)
         for slot in 0..<test.router.servers.highWater { #expect(test.router.servers[Slot(slot)].own == Load()) }
-        let finished = statistics.finishedOK + statistics.finishedFailed + statistics.finishedCancelled + statistics.finishedNotSent
+        let finished =
+            statistics.finishedOK + statistics.finishedFailed + statistics.finishedCancelled
+            + statistics.finishedNotSent
         #expect(finished + statistics.expired + statistics.orphaned == UInt64(routed))
         #expect(try test.router.violation() == nil)
     }
@@ -182,7 +185,7 @@ import Testing
         let id = ServerID(UInt64(random.pick(1...20)))
         switch random.next(below: 4) {
         case 0: try? test.router.remove(id, now: test.now)
-        case 1: try? test.router.mark(id, ServerState(rawValue: UInt32(random.next(below: 3)))!, now: test.now)
+        case 1: try? test.router.mark(id, ServerState(rawValue: UInt8(random.next(below: 3)))!, now: test.now)
         case 2: test.wait(milliseconds: Double(random.next(below: 2_000)))
         default:
             let capacity = UInt64(random.pick(1...300))

@@ -202,12 +202,20 @@ import Testing
     @Test(arguments: PolicyID.allCases) func explainIsTheNextDecision(_ policy: PolicyID) throws {
         let test = try RouterUnderTest(servers: 6)
         test.router.setPolicy(policy)
+        for id in UInt64(1)...4 {
+            try test.observeRTT(id, milliseconds: Double(id % 3))
+            var metrics = EngineMetrics()
+            metrics.queuedRequests = id % 2
+            if id > 1 { try test.router.observeMetrics(ServerID(id), metrics, now: test.now) }
+        }
         for step in 0..<200 {
             let prompt: [UInt32] = Array(0..<UInt32(step % 9))
             let (rows, foreseen) = try test.explain(prompt, session: UInt64(step % 3))
             let taken = try test.route(prompt, session: UInt64(step % 3))
             #expect(foreseen?.server == taken.server && rows.count == 6)
             #expect(rows.first { $0.server == taken.server }?.cost == taken.cost)
+            // The scan adds the cost up from parts; it must find what the whole rows say.
+            if policy == .gorgo { #expect(taken.cost.total == rows.map(\.cost.total).min()) }
         }
     }
 }

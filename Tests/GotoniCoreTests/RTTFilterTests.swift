@@ -5,7 +5,9 @@ import Testing
 @Suite struct RTTFilterTests {
     private let window = Nanoseconds(60_000_000_000)
 
-    private func feed(_ filter: inout RTTFilter, _ milliseconds: [Double], every step: UInt64 = 1_000_000_000, from start: UInt64 = 0) {
+    private func feed(
+        _ filter: inout RTTFilter, _ milliseconds: [Double], every step: UInt64 = 1_000_000_000, from start: UInt64 = 0
+    ) {
         for (index, value) in milliseconds.enumerated() {
             filter.observe(
                 UInt64(value * 1_000_000), now: Nanoseconds(start + UInt64(index) * step), window: window, alpha: 0.3)

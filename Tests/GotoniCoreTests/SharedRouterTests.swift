@@ -34,7 +34,9 @@ import Testing
             for step in 0..<requests {
                 let now = Nanoseconds(UInt64(step) * 1_000_000)
                 let prompt = prompts.next(&random)
-                guard let ticket = try? router.route(prompt.span, excluding: excluded.span, now: now).ticket else { continue }
+                guard let ticket = try? router.route(prompt.span, excluding: excluded.span, now: now).ticket else {
+                    continue
+                }
                 try? router.withRouter { (router) throws(RouterError) in
                     if random.chance(50) { try router.firstToken(ticket, now: now) }
                     if random.chance(5) { try router.observeRTT(ServerID(UInt64(random.pick(1...6))), 1_000, now: now) }

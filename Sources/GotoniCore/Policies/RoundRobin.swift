@@ -2,6 +2,6 @@
 enum RoundRobin: Policy {
     static func choose(_ table: borrowing CandidateTable, _ chance: inout Chance) -> Choice {
         defer { chance.turn &+= 1 }
-        return Choice(row: Int(chance.turn % UInt64(table.count)))
+        return Choice(slot: table.eligible(Int(chance.turn % UInt64(table.count))))
     }
 }

@@ -3,9 +3,7 @@
 enum SessionAffinity: Policy {
     static func choose(_ table: borrowing CandidateTable, _ chance: inout Chance) -> Choice {
         let session = table.sessionKey
-        guard session != 0 else {
-            return Choice(row: LeastLoad.choose(table, &chance).row, reason: .noSession)
-        }
-        return Choice(row: table.smallest(&chance) { Key.mix($0.server.rawValue, session) })
+        guard session != 0 else { return Choice(slot: LeastLoad.choose(table, &chance).slot, reason: .noSession) }
+        return Choice(slot: table.smallest(&chance) { Key.mix(table.rows[$0].id.rawValue, session) })
     }
 }

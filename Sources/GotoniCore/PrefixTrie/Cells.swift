@@ -90,7 +90,8 @@ struct Cells: BitwiseCopyable {
 
     /// Digest `position` (0 ..< 10) of a run cell, 48 bits.
     @inline(__always) func digest(_ cell: Index, _ position: Int) -> UInt64 {
-        UInt64(littleEndian: (base + Int(cell) &* Self.size).loadUnaligned(fromByteOffset: position &* 6, as: UInt64.self))
+        UInt64(
+            littleEndian: (base + Int(cell) &* Self.size).loadUnaligned(fromByteOffset: position &* 6, as: UInt64.self))
             & Self.digestMask
     }
 

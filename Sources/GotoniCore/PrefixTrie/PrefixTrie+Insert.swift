@@ -56,7 +56,11 @@ extension PrefixTrie {
         var node = node
         while node != Self.root {
             touch(node)
-            if holding(node, slot) == .none { path.missing += 1 } else { path.held = max(path.held, cells[node: node].end) }
+            if holding(node, slot) == .none {
+                path.missing += 1
+            } else {
+                path.held = max(path.held, cells[node: node].end)
+            }
             node = cells[node: node].parent
         }
         return path
@@ -100,7 +104,9 @@ extension PrefixTrie {
         counts.blocks += count
     }
 
-    private mutating func addChild(of parent: Cells.Index, _ digests: UnsafePointer<UInt64>, _ count: Int) -> Cells.Index {
+    private mutating func addChild(of parent: Cells.Index, _ digests: UnsafePointer<UInt64>, _ count: Int)
+        -> Cells.Index
+    {
         let node = newChild(of: parent, digests, count)
         enterOrder(node)
         return node

@@ -41,7 +41,9 @@ extension PrefixTrie {
         if !cells.isNode(index) || !cells.isNode(node.parent) { return "a link leads to no node" }
         if node.run.count == 0 { return "an edge is empty" }
         if Int(node.depth) != parent.end { return "a depth is wrong" }
-        if node.nextSibling != 0 && cells[node: node.nextSibling].previousSibling != index { return "siblings disagree" }
+        if node.nextSibling != 0 && cells[node: node.nextSibling].previousSibling != index {
+            return "siblings disagree"
+        }
         // Finding itself also says that no sibling has the same first digest.
         if child(of: node.parent, firstDigest(index)) != index { return "a child is not found by its first digest" }
 
@@ -98,7 +100,9 @@ extension PrefixTrie {
             while holding != .none {
                 let node = node(of: holding)
                 let parent = cells[node: node].parent
-                if self.newer(holding) != newer || self.slot(of: holding) != Slot(slot) { return "a server's order is broken" }
+                if self.newer(holding) != newer || self.slot(of: holding) != Slot(slot) {
+                    return "a server's order is broken"
+                }
                 let parentSeen = parent == Self.root ? true : seenFor[Int(parent)] == UInt32(slot) + 1
                 if !parentSeen { return "a server's child is newer than its parent" }
                 seenFor[Int(node)] = UInt32(slot) + 1

@@ -116,7 +116,10 @@ extension PrefixTrie {
         last.skip(keep - 1)
         var cell = cells.next(last.cell)
         cells.setNext(last.cell, 0)
-        for _ in 0..<(Run.cells(for: Int(run.count), offset: Int(run.offset)) - Run.cells(for: keep, offset: Int(run.offset))) {
+        for _
+            in 0..<(Run.cells(for: Int(run.count), offset: Int(run.offset))
+            - Run.cells(for: keep, offset: Int(run.offset)))
+        {
             let next = cells.next(cell)
             giveBack(cell)
             cell = next

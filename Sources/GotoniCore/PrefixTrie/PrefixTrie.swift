@@ -149,7 +149,9 @@ struct PrefixTrie: ~Copyable {
     @inline(__always) func child(of parent: Cells.Index, _ digest: UInt64) -> Cells.Index {
         var node = children.first(Self.childHash(parent: parent, digest: digest))
         while node != 0 {
-            if cells[node: node].parent == parent && (firstDigest(node) ^ digest) & Cells.digestMask == 0 { return node }
+            if cells[node: node].parent == parent && (firstDigest(node) ^ digest) & Cells.digestMask == 0 {
+                return node
+            }
             node = cells[node: node].hashNext
         }
         return 0

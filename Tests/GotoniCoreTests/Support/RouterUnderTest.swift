@@ -6,7 +6,8 @@ final class RouterUnderTest {
     var prompt: PromptDigests
     var now = Nanoseconds(1)
 
-    init(_ configuration: Configuration = RouterUnderTest.small(), servers: Int = 0, maxRequests: UInt32? = nil) throws {
+    init(_ configuration: Configuration = RouterUnderTest.small(), servers: Int = 0, maxRequests: UInt32? = nil) throws
+    {
         router = try Router(configuration)
         prompt = try PromptDigests()
         for server in 0..<servers {
