@@ -1,42 +1,157 @@
-# gotoni: make demo · make test · make lib · make install PREFIX=DIR · make bench-micro · make format
-#
-# Every target says what it does, installs what it can into build/ and .venv/, and asks clearly for the rest.
+# gotoni. `make` lists the targets. Each says what it is doing, and installs or asks for what is missing.
 
-PREFIX      ?= /usr/local
-BUILD       := build
-LIB         := $(BUILD)/lib
-VENV        := .venv
-PYTHON      ?= python3
-CC          ?= cc
-VERSION     := 0.1.0
-ABI         := 0
-SWIFT_BUILD := swift build --quiet
+PREFIX  ?= /usr/local
+PYTHON  ?= python3
+CC      ?= cc
+VERSION := 0.1.0
+ABI     := 0
 
-CORE_SOURCES := $(shell find Sources include -name '*.swift' -o -name '*.h' -o -name '*.map' -o -name '*.modulemap') Package.swift
+BUILD   := build
+LIB     := $(BUILD)/lib
+SO      := $(LIB)/libgotoni.so.$(ABI)
+VENV    := .venv
+VPYTHON := $(VENV)/bin/python
+STAGE   := $(BUILD)/stage
+LIBRARY_SOURCES := $(shell find Sources include -type f) Package.swift
+FORMATTED := Package.swift Sources Tests examples/swift
+
+# Swift's crash reporter can hang on a crash that a test provokes.
+export SWIFT_BACKTRACE = enable=no
+# What Python needs to find the binding and the library in this checkout.
+HERE := PYTHONPATH=bindings/python GOTONI_LIBRARY=$(abspath $(SO))
+say  = @printf '\n== %s\n'
 
 .PHONY: help
 help:
-	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+	@echo "make TARGET, one of:"
+	@sed -n 's/^## /  /p' $(MAKEFILE_LIST)
 
-# ----- What must be there ------------------------------------------------------------------------------
+## demo          replay a small trace through every policy (TRACE=file for a Mooncake trace, ARGS='--limit 500')
+.PHONY: demo
+demo: $(SO) $(VENV)/ready
+	@$(HERE) $(VPYTHON) examples/python/replay.py $(if $(TRACE),--trace $(TRACE)) $(ARGS)
 
-## make deps          check the tools; as root on Debian, install the missing packages
+## test          everything CI runs: format, build, unit, sanitizers, integration (about 10 minutes on 2 cores)
+.PHONY: test
+test: test-format lib test-unit test-sanitizers test-integration
+	@echo "== all tests passed"
+
+## lib           build/lib/libgotoni.so.0 and libgotoni.a: Embedded Swift, no Swift runtime needed
+.PHONY: lib
+lib: $(SO)
+
+## install       into PREFIX (/usr/local): lib/libgotoni.so*, lib/libgotoni.a, lib/pkgconfig/gotoni.pc, include/gotoni.h
+.PHONY: install
+install: $(SO)
+	@install -d $(PREFIX)/lib/pkgconfig $(PREFIX)/include
+	@install -m 755 $(SO) $(PREFIX)/lib/libgotoni.so.$(VERSION)
+	@ln -sf libgotoni.so.$(VERSION) $(PREFIX)/lib/libgotoni.so.$(ABI)
+	@ln -sf libgotoni.so.$(ABI) $(PREFIX)/lib/libgotoni.so
+	@install -m 644 $(LIB)/libgotoni.a $(PREFIX)/lib/libgotoni.a
+	@install -m 644 include/gotoni.h $(PREFIX)/include/gotoni.h
+	@sed -e 's|@PREFIX@|$(abspath $(PREFIX))|' -e 's|@VERSION@|$(VERSION)|' Sources/GotoniABI/gotoni.pc.in \
+		> $(PREFIX)/lib/pkgconfig/gotoni.pc
+	@echo "install: $(PREFIX)/lib, $(PREFIX)/include"
+
+## wheel         build/wheel/*.whl: the Python package with the library inside
+.PHONY: wheel
+wheel: $(SO) $(VENV)/ready
+	$(say) "wheel"
+	@$(VPYTHON) bindings/python/build_wheel.py --library $(SO) --out $(BUILD)/wheel
+
+## bench-micro   measure beside gorgo-lb 0.2.0, check thresholds (build/bench-micro.json; about 2 minutes)
+.PHONY: bench-micro
+bench-micro: $(SO) $(VENV)/bench-ready
+	@$(VPYTHON) benchmark/micro/bench.py --library $(SO) --include include --build $(BUILD)/bench \
+		--out $(BUILD)/bench-micro.json $(ARGS)
+
+## fuzz          drive the C library with hostile calls for SECONDS (600)
+SECONDS_TO_FUZZ = $(or $(SECONDS),600)
+.PHONY: fuzz
+fuzz: | deps
+	@Tests/Fuzz/run --seconds $(SECONDS_TO_FUZZ)
+
+## format        rewrite the Swift sources in the project's format
+.PHONY: format
+format:
+	@swift format --in-place --recursive --configuration .swift-format $(FORMATTED)
+
+## clean         remove everything that was built, but not .venv
+.PHONY: clean
+clean:
+	@rm -rf $(BUILD) .build .build-* examples/swift/.build*
+
+# ----- Pieces of `make test`, to run alone -------------------------------------------------------------
+
+## test-format   the Swift sources are formatted
+.PHONY: test-format
+test-format: | deps
+	$(say) "format"
+	@swift format lint --strict --recursive --configuration .swift-format $(FORMATTED)
+
+## test-unit     the core against naive models; SEED=n repeats one seed of a property test
+.PHONY: test-unit
+test-unit: | deps
+	$(say) "unit tests: building (about a minute), then about two minutes of random sequences"
+	@swift build --quiet --build-tests -c release -Xswiftc -enable-testing
+	@$(if $(SEED),GOTONI_TEST_SEED=$(SEED)) swift test --quiet --skip-build -c release -Xswiftc -enable-testing $(ARGS)
+
+## test-sanitizers   the core under AddressSanitizer and ThreadSanitizer, and the control that must be caught
+.PHONY: test-sanitizers
+test-sanitizers: | deps
+	$(say) "AddressSanitizer (debug build, fewer sequences)"
+	@GOTONI_TEST_SCALE=0.01 LSAN_OPTIONS=suppressions=$(abspath Tests/lsan-suppressions.txt):print_suppressions=0 \
+		swift test --quiet --sanitize=address --scratch-path .build-asan
+	$(say) "ThreadSanitizer"
+	@GOTONI_TEST_SCALE=0.01 TSAN_OPTIONS=exitcode=66 swift test --quiet --sanitize=thread --scratch-path .build-tsan
+	$(say) "ThreadSanitizer's control: without the lock a race must be reported"
+	@if GOTONI_RACE_CONTROL=1 swift test --quiet --skip-build --sanitize=thread --scratch-path .build-tsan \
+		--filter withoutTheLock > $(BUILD)/race-control.log 2>&1; \
+	then echo "the control passed: races would go unnoticed" >&2; exit 1; fi
+	@grep -q "WARNING: ThreadSanitizer" $(BUILD)/race-control.log || { cat $(BUILD)/race-control.log >&2; exit 1; }
+	@echo "caught, as it must be"
+
+## test-integration  the built library from C, Python and Swift; examples; wheel; a short fuzz run
+.PHONY: test-integration
+test-integration: $(SO) $(VENV)/ready
+	$(say) "C library through its header"
+	@$(MAKE) --no-print-directory -s install PREFIX=$(STAGE)
+	@Tests/GotoniABITests/run --library-dir $(LIB) --include include --build $(BUILD)/abi-tests --prefix $(STAGE)
+	$(say) "Python binding"
+	@$(HERE) $(VPYTHON) -m pytest -q bindings/python/tests
+	$(say) "examples"
+	@$(HERE) $(VPYTHON) examples/python/route.py > $(BUILD)/example-python.txt
+	@$(HERE) $(VPYTHON) examples/python/replay.py --limit 100 > $(BUILD)/example-replay.txt
+	@swift run --quiet --package-path examples/swift > $(BUILD)/example-swift.txt
+	@Tests/examples/run $(BUILD)
+	$(say) "the documents are true"
+	@$(VPYTHON) Tests/documents/check.py
+	$(say) "fuzz, 30 seconds"
+	@Tests/Fuzz/run --seconds 30
+
+# ----- What the targets need ---------------------------------------------------------------------------
+
 .PHONY: deps
 deps:
 	@scripts/check-deps
+	@mkdir -p $(BUILD)
 
-# ----- The C library -----------------------------------------------------------------------------------
-
-## make lib           libgotoni.so, libgotoni.a and gotoni.pc in build/lib (Embedded Swift, no Swift runtime)
-.PHONY: lib
-lib: $(LIB)/libgotoni.so.$(ABI)
-
-$(LIB)/libgotoni.so.$(ABI): $(CORE_SOURCES) | deps
-	@echo "lib: building libgotoni as Embedded Swift (about half a minute) ..."
-	@GOTONI_EMBEDDED=1 $(SWIFT_BUILD) -c release --scratch-path .build-embedded --product gotoni-shared
-	@GOTONI_EMBEDDED=1 $(SWIFT_BUILD) -c release --scratch-path .build-embedded --product gotoni-static
+$(SO): $(LIBRARY_SOURCES) | deps
+	$(say) "libgotoni, as Embedded Swift (under a minute)"
+	@GOTONI_EMBEDDED=1 swift build --quiet -c release --scratch-path .build-embedded --product gotoni-shared
+	@GOTONI_EMBEDDED=1 swift build --quiet -c release --scratch-path .build-embedded --product gotoni-static
 	@mkdir -p $(LIB)
 	@cp .build-embedded/release/libgotoni-static.a $(LIB)/libgotoni.a
 	@ln -sf libgotoni.so.$(ABI) $(LIB)/libgotoni.so
 	@strip --strip-unneeded -o $@ .build-embedded/release/libgotoni-shared.so
-	@echo "lib: $(LIB)/libgotoni.so.$(ABI), $(LIB)/libgotoni.a"
+
+$(VENV)/ready: bindings/python/requirements-dev.txt | deps
+	$(say) "Python packages for the tests, into $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(VENV)/bench-ready: benchmark/micro/requirements.txt | $(VENV)/ready
+	$(say) "gorgo-lb, the router to compare with, into $(VENV)"
+	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@

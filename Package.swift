@@ -45,7 +45,7 @@ let package = Package(
             name: "GotoniCore", dependencies: ["CXXHash", "CPlatform"], swiftSettings: settings,
             linkerSettings: [.linkedLibrary("m")]),
         .target(
-            name: "GotoniABI", dependencies: ["CGotoni", "GotoniCore"], exclude: ["exports.map"],
+            name: "GotoniABI", dependencies: ["CGotoni", "GotoniCore"], exclude: ["exports.map", "gotoni.pc.in"],
             swiftSettings: settings, linkerSettings: embeddedLinking),
     ]
         + (embedded

@@ -47,6 +47,8 @@
  * Nothing     No callbacks, no threads, no input or output, no environment variables, no global state.
  * hidden      No error crosses as a crash: hostile values are answered by a negative status. (Memory you
  *             describe wrongly, such as a token_count beyond the array, cannot be detected.)
+ * NULL        A NULL router, a NULL pointer to something that is needed and an array that is not aligned for
+ *             its elements give GOTONI_E_ARGUMENT everywhere. A pointer whose count is 0 is not looked at.
  * fork        A router may be used in the child only if no other thread was inside a call during fork().
  */
 #ifndef GOTONI_H
@@ -78,7 +80,7 @@ const char *gotoni_version(void);
 typedef int32_t gotoni_status;
 enum {
     GOTONI_OK = 0,
-    GOTONI_E_ARGUMENT = -1,         /* a required pointer is NULL, a struct_size is too small, a flag is unknown */
+    GOTONI_E_ARGUMENT = -1,         /* a needed pointer is NULL, a struct_size is too small, a flag is unknown */
     GOTONI_E_RANGE = -2,            /* a number is outside its bounds, negative, or not a number */
     GOTONI_E_UNKNOWN_SERVER = -3,   /* no server has this id */
     GOTONI_E_DUPLICATE_SERVER = -4, /* a server with this id was added before */

@@ -65,11 +65,12 @@ func write<T: BitwiseCopyable>(_ value: T, to target: UnsafeMutablePointer<T>) t
 
 // MARK: Arrays
 
-/// `count` elements at `pointer`, which may be NULL if there are none. Errors: argument.
+/// `count` elements at `pointer`; if there are none it is not looked at. Errors: argument (NULL, misaligned).
 @inline(__always) func elements<T>(
     _ pointer: UnsafePointer<T>?, _ count: Int
 ) throws(RouterError) -> UnsafeBufferPointer<T> {
-    guard count >= 0, pointer != nil || count == 0 else { throw .argument }
+    if count == 0 { return UnsafeBufferPointer(start: nil, count: 0) }
+    guard let pointer, count > 0, Int(bitPattern: pointer) % MemoryLayout<T>.alignment == 0 else { throw .argument }
     return UnsafeBufferPointer(start: pointer, count: count)
 }
 

@@ -38,7 +38,7 @@ public final class SharedRouter: @unchecked Sendable {
     /// `Router.route` for `tokens`.
     public func route(
         _ tokens: Span<UInt32>, namespace: UInt64 = 0, _ request: Request = Request(),
-        excluding: Span<ServerID>, now: Nanoseconds
+        excluding: Span<ServerID> = Span(), now: Nanoseconds
     ) throws(RouterError) -> Decision {
         try withPrompt(tokens, namespace: namespace) { (router, prompt) throws(RouterError) in
             try router.route(prompt, request, excluding: excluding, now: now)
