@@ -1,0 +1,275 @@
+"""What the router tells: plain values, copied out of the library. Times are ns as integers, ms as floats."""
+from ctypes import Structure
+from dataclasses import dataclass, fields
+from typing import Any, Literal, NamedTuple, Optional, TypeVar, get_args
+
+from ._abi import gotoni_candidate, gotoni_decision, gotoni_knob_info, gotoni_policy_name, gotoni_server_info
+
+State = Literal["up", "draining", "down"]
+Verdict = Literal["eligible", "not_up", "at_limit", "excluded"]
+Reason = Literal["policy", "no_match", "no_session"]
+Outcome = Literal["ok", "failed", "cancelled", "not_sent"]
+
+# The C numbers count from 0 in the order of the words.
+STATES: tuple[State, ...] = get_args(State)
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+REASONS: tuple[Reason, ...] = get_args(Reason)
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+_Result = TypeVar("_Result")
+
+
+def read(kind: type[_Result], row: Structure, **translated: Any) -> _Result:
+    """A `kind` with the fields of the same name in `row`, except those already translated."""
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]  # every kind is a dataclass
+    return kind(**{name: translated[name] if name in translated else getattr(row, name) for name in names})
+
+
+class _Milliseconds:
+    """Reads a field that holds nanoseconds."""
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+        self.__doc__ = f"{field} in milliseconds."
+
+    def __get__(self, instance: object, owner: type) -> float:
+        return getattr(instance, self._field) / 1e6
+
+
+class Decision:
+    """Which server was chosen for a prompt, and at what cost. Immutable."""
+
+    __slots__ = ("_row",)
+
+    def __init__(self, row: gotoni_decision) -> None:
+        self._row = row  # read on demand: most callers look at the server only
+
+    @property
+    def server(self) -> int:
+        """The id of the chosen server."""
+        return self._row.server
+
+    @property
+    def prompt_tokens(self) -> int:
+        return self._row.prompt_tokens
+
+    @property
+    def matched_tokens(self) -> int:
+        """How many of the prompt's tokens are believed to be cached on the chosen server."""
+        return self._row.matched_tokens
+
+    @property
+    def cost_ns(self) -> int:
+        """The GORGO cost of the chosen server, whatever the policy: the sum of the next four."""
+        return self._row.cost_ns
+
+    @property
+    def rtt_cost_ns(self) -> int:
+        """The weighted round trip time."""
+        return self._row.rtt_cost_ns
+
+    @property
+    def prefill_cost_ns(self) -> int:
+        """Computing the tokens that are not cached."""
+        return self._row.prefill_cost_ns
+
+    @property
+    def queued_cost_ns(self) -> int:
+        """Waiting for what is queued there."""
+        return self._row.queued_cost_ns
+
+    @property
+    def running_cost_ns(self) -> int:
+        """Sharing the server with what runs there."""
+        return self._row.running_cost_ns
+
+    cost_ms = _Milliseconds("cost_ns")
+    rtt_cost_ms = _Milliseconds("rtt_cost_ns")
+    prefill_cost_ms = _Milliseconds("prefill_cost_ns")
+    queued_cost_ms = _Milliseconds("queued_cost_ns")
+    running_cost_ms = _Milliseconds("running_cost_ns")
+
+    @property
+    def policy(self) -> str:
+        """The policy in force."""
+        return gotoni_policy_name(self._row.policy).decode()
+
+    @property
+    def reason(self) -> Reason:
+        """'policy' if that policy chose; 'no_match' or 'no_session' if it had nothing to go by."""
+        return REASONS[self._row.reason]
+
+    @property
+    def eligible(self) -> int:
+        """How many servers could have been chosen."""
+        return self._row.eligible
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} server={self.server} matched={self.matched_tokens}/{self.prompt_tokens} "
+            f"cost={self.cost_ms:.3f}ms>"
+        )
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One row of the table behind a decision. Loads include what the servers' metrics report."""
+
+    server: int
+    verdict: Verdict
+    """'eligible', or why not."""
+    chosen: bool
+    matched_tokens: int
+    uncached_tokens: int
+    queued_requests: int
+    running_requests: int
+    queued_tokens: int
+    running_tokens: int
+    rtt_ns: Optional[int]
+    """None: never observed, the cost uses the knob rtt_prior_ms."""
+    cost_ns: int
+    """The sum of the next four."""
+    rtt_cost_ns: int
+    prefill_cost_ns: int
+    queued_cost_ns: int
+    running_cost_ns: int
+    metrics_known: bool
+    """False: foreign load is priced by the mean of the servers that report theirs."""
+
+    cost_ms = _Milliseconds("cost_ns")
+    rtt_cost_ms = _Milliseconds("rtt_cost_ns")
+    prefill_cost_ms = _Milliseconds("prefill_cost_ns")
+    queued_cost_ms = _Milliseconds("queued_cost_ns")
+    running_cost_ms = _Milliseconds("running_cost_ns")
+
+    @property
+    def rtt_ms(self) -> Optional[float]:
+        return None if self.rtt_ns is None else self.rtt_ns / 1e6
+
+    @classmethod
+    def from_row(cls, row: gotoni_candidate) -> "Candidate":
+        return read(
+            cls,
+            row,
+            verdict=VERDICTS[row.verdict],
+            chosen=bool(row.chosen),
+            rtt_ns=_known(row.rtt_ns),
+            metrics_known=bool(row.metrics_known),
+        )
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """What is known about one server."""
+
+    id: int
+    state: State
+    max_requests: int
+    """0: no limit."""
+    kv_capacity_tokens: int
+    held_tokens: int
+    """Tokens of prefixes believed to be cached there."""
+    rtt_ns: Optional[int]
+    """None: never observed."""
+    queued_requests: int
+    running_requests: int
+    queued_tokens: int
+    running_tokens: int
+    metrics_known: bool
+    """Whether a fresh observation of its metrics exists."""
+    foreign_queued_requests: int
+    """What its metrics report beyond our own tickets, as the next three."""
+    foreign_running_requests: int
+    foreign_queued_tokens: int
+    foreign_running_tokens: int
+    predicted_cached_tokens: int
+    """Over the requests with a report: what the router believed to be cached ..."""
+    reported_cached_tokens: int
+    """... and what the engine said was."""
+    parity_reports: int
+    kv_blocks_stored: int
+    kv_blocks_removed: int
+    kv_blocks_orphaned: int
+
+    @property
+    def rtt_ms(self) -> Optional[float]:
+        return None if self.rtt_ns is None else self.rtt_ns / 1e6
+
+    @classmethod
+    def from_row(cls, row: gotoni_server_info) -> "ServerInfo":
+        return read(
+            cls,
+            row,
+            state=STATES[row.state],
+            rtt_ns=_known(row.rtt_ns),
+            metrics_known=bool(row.metrics_known),
+        )
+
+
+class Match(NamedTuple):
+    """A server that holds the first `tokens` tokens of a prompt."""
+
+    server: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class PrefixStats:
+    """The shape of the prefix trie. Lengths and depths are in tokens."""
+
+    nodes: int
+    leaves: int
+    max_depth: int
+    avg_depth: float
+    avg_branching: float
+    avg_prefix_length: float
+    total_server_refs: int
+    unique_servers: int
+    held_tokens: int
+    bytes: int
+    budget_bytes: int
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Counters since the router was made, and a few present values."""
+
+    servers: int
+    open_tickets: int
+    routed: int
+    refused: int
+    committed: int
+    finished_ok: int
+    finished_failed: int
+    finished_cancelled: int
+    finished_not_sent: int
+    expired: int
+    orphaned: int
+    prompt_tokens: int
+    matched_tokens: int
+    evicted_tokens_capacity: int
+    evicted_tokens_budget: int
+    truncated_inserts: int
+    bytes: int
+    budget_bytes: int
+    random_draws: int
+
+
+@dataclass(frozen=True)
+class KnobInfo:
+    """What one knob means and may be set to."""
+
+    name: str
+    unit: str
+    meaning: str
+    default_value: float
+    minimum: float
+    maximum: float
+
+    @classmethod
+    def from_row(cls, row: gotoni_knob_info) -> "KnobInfo":
+        return read(cls, row, name=row.name.decode(), unit=row.unit.decode(), meaning=row.meaning.decode())
+
+
+def _known(rtt_ns: int) -> Optional[int]:
+    return None if rtt_ns < 0 else rtt_ns
