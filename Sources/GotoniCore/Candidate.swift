@@ -29,11 +29,15 @@ public struct Candidate: Sendable, BitwiseCopyable {
 /// The rows for one request, computed when they are read: a decision over ten thousand servers writes no table.
 struct CandidateTable: ~Copyable {
     let rows: UnsafePointer<ServerRow>
-    /// `ServerTable.standing` and `unknown`, by slot.
+    /// `ServerTable.standing`, `least` and `unknown`.
     let standing: UnsafePointer<Int64>
+    let least: UnsafePointer<Int64>
     let unknown: UnsafePointer<UInt8>
-    /// Matched blocks by slot, or `excluded`.
+    /// From `Matches`: blocks by slot, the slots that hold more than `wideDepth`.
     let matched: UnsafePointer<UInt32>
+    let listed: UnsafePointer<Slot>
+    let listedCount: Int
+    let wideDepth: UInt32
     let slots: Int
     /// Rows that may be chosen.
     let count: Int
@@ -44,11 +48,8 @@ struct CandidateTable: ~Copyable {
     let priorCost: Int64
     let sessionKey: UInt64
 
-    /// Stands in `matched` for a server that the request excludes.
-    static let excluded = UInt32.max
-
     @inline(__always) func isEligible(_ slot: Int) -> Bool {
-        standing[slot] != ServerTable.notEligible && matched[slot] != Self.excluded
+        standing[slot] != ServerTable.notEligible && matched[slot] != Matches.excluded
     }
 
     /// The cost of an eligible row, from its parts: what `self[slot].cost.total` is.
@@ -63,7 +64,7 @@ struct CandidateTable: ~Copyable {
 
     subscript(slot: Int) -> Candidate {
         let row = rows[slot]
-        let isExcluded = matched[slot] == Self.excluded
+        let isExcluded = matched[slot] == Matches.excluded
         let matchedTokens = isExcluded ? 0 : Int(matched[slot]) * blockTokens
         let load = load(slot)
         let atLimit = row.own.requests >= UInt64(row.maxRequests)
@@ -77,22 +78,32 @@ struct CandidateTable: ~Copyable {
 
     /// The eligible slot with the smallest key; among equals each with the same chance. There must be one.
     @inline(__always) func smallest<Key: Comparable>(_ chance: inout Chance, _ key: (Int) -> Key) -> Int {
-        var best = 0
-        var bestKey: Key?
-        var equals = 1
-        for slot in 0..<slots where isEligible(slot) {
-            let candidate = key(slot)
-            guard let smallest = bestKey, candidate >= smallest else {
-                (best, bestKey, equals) = (slot, candidate, 1)
-                continue
-            }
-            if candidate == smallest {
-                // Reservoir sampling: the n-th equal row replaces the choice with chance 1/n.
-                equals += 1
-                if chance.draw(below: equals) == 0 { best = slot }
+        var best = Best<Key>()
+        for slot in 0..<slots where isEligible(slot) { best.consider(slot, key(slot), &chance) }
+        return best.slot
+    }
+
+    /// The eligible slot with the lowest cost; among equals each with the same chance. There must be one.
+    ///
+    /// First those that hold more of the prompt than everybody does. All others pay for the rest at least, so a group of
+    /// them is looked into only if its least standing cost can still win.
+    func cheapest(_ chance: inout Chance) -> Int {
+        var best = Best<Int64>()
+        for index in 0..<listedCount {
+            let slot = Int(listed[index])
+            if isEligible(slot) { best.consider(slot, cost(slot), &chance) }
+        }
+        let rest = GorgoCost.prefill(promptTokens &- Int(wideDepth) &* blockTokens, rates)
+        for first in stride(from: 0, to: slots, by: ServerTable.slotsPerLeast) {
+            let least = least[first / ServerTable.slotsPerLeast]
+            guard least != ServerTable.notEligible else { continue }
+            if let key = best.key, saturatingSum(least, rest) > key { continue }
+            for slot in first..<min(first + ServerTable.slotsPerLeast, slots)
+            where matched[slot] <= wideDepth && isEligible(slot) {
+                best.consider(slot, cost(slot), &chance)
             }
         }
-        return best
+        return best.slot
     }
 
     /// The eligible slot number `index`, counted from 0.
@@ -103,6 +114,25 @@ struct CandidateTable: ~Copyable {
             left -= 1
         }
         return 0
+    }
+}
+
+/// The smallest key seen so far. Of equal ones each is kept with the same chance.
+private struct Best<Key: Comparable> {
+    var slot = 0
+    var key: Key?
+    private var equals = 1
+
+    @inline(__always) mutating func consider(_ slot: Int, _ candidate: Key, _ chance: inout Chance) {
+        guard let smallest = key, candidate >= smallest else {
+            (self.slot, key, equals) = (slot, candidate, 1)
+            return
+        }
+        if candidate == smallest {
+            // Reservoir sampling: the n-th equal row replaces the choice with chance 1/n.
+            equals += 1
+            if chance.draw(below: equals) == 0 { self.slot = slot }
+        }
     }
 }
 

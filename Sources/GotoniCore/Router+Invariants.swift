@@ -22,6 +22,8 @@ extension Router {
             let standing = servers.standing[slot]
             if standing != servers.standingCost(Slot(slot)) { return "a server's standing cost is stale" }
             if standing != ServerTable.notEligible { eligible += 1 }
+            let group = slot / ServerTable.slotsPerLeast
+            if servers.least[group] != servers.leastCost(group) { return "a least standing cost is stale" }
             if !row.isUsed && trie.holders[slot].blocks != 0 {
                 return "a removed server holds something"
             }

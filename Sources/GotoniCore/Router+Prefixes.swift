@@ -4,10 +4,10 @@ extension Router {
     /// Calls `body` with every server that holds a beginning of the prompt, in no order. The matched tokens are whole
     /// blocks. Changes nothing.
     public mutating func match(_ prompt: borrowing PromptDigests, _ body: (ServerID, Int) -> Void) {
-        matched.fill(servers.highWater, with: 0)
-        trie.match(prompt.values, prompt.blocks, into: matched.base)
-        for slot in 0..<servers.highWater where matched[slot] > 0 {
-            body(servers[Slot(slot)].id, Int(matched[slot]) * configuration.blockTokens)
+        matches.clear(servers.highWater)
+        trie.match(prompt.values, prompt.blocks, into: &matches)
+        for slot in 0..<servers.highWater where matches.blocks[slot] > 0 {
+            body(servers[Slot(slot)].id, Int(matches.blocks[slot]) * configuration.blockTokens)
         }
     }
 

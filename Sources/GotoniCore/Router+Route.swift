@@ -56,19 +56,19 @@ extension Router {
     private mutating func candidates(
         _ prompt: borrowing PromptDigests, _ request: Request, _ excluding: Span<ServerID>
     ) -> CandidateTable {
-        matched.fill(servers.highWater, with: 0)
-        trie.match(prompt.values, prompt.blocks, into: matched.base)
+        matches.clear(servers.highWater)
+        trie.match(prompt.values, prompt.blocks, into: &matches)
         var count = servers.eligibleCount
         for index in excluding.indices {
-            guard let slot = servers.find(excluding[index]), matched[Int(slot)] != CandidateTable.excluded else {
+            guard let slot = servers.find(excluding[index]), matches.blocks[Int(slot)] != Matches.excluded else {
                 continue
             }
-            matched[Int(slot)] = CandidateTable.excluded
+            matches.exclude(slot)
             if servers.standing[Int(slot)] != ServerTable.notEligible { count -= 1 }
         }
         return servers.candidates(
-            matched: UnsafePointer(matched.base), count: count, prompt: prompt,
-            blockTokens: configuration.blockTokens, sessionKey: request.sessionKey)
+            matches, count: count, prompt: prompt, blockTokens: configuration.blockTokens,
+            sessionKey: request.sessionKey)
     }
 
     private func whyNone(_ table: borrowing CandidateTable) -> RouterError {

@@ -84,6 +84,7 @@ extension Router {
             endTicket(row)
             counters.orphaned += 1
         }
+        matches.clear(servers.highWater)
         // The ledger stays, so that the tickets it issued are still known as ended.
         swap(&servers, &fresh.servers)
         swap(&trie, &fresh.trie)

@@ -19,8 +19,8 @@ public struct Router: ~Copyable {
     var chance: Chance
     var counters = Counters()
 
-    /// Room for one decision: matched blocks by slot, and the digests of one prompt.
-    var matched: Buffer<UInt32>
+    /// Room for one decision: what each server holds of the prompt, and the prompt's digests.
+    var matches: Matches
     var digests: Buffer<UInt64>
 
     public init(_ configuration: Configuration = Configuration()) throws(RouterError) {
@@ -32,14 +32,14 @@ public struct Router: ~Copyable {
         let trie = try PrefixTrie(
             blockTokens: configuration.blockTokens, budget: Int(configuration.memoryBudgetBytes), slots: maxServers)
         let external = try ExternalBlocks(cells: trie.cells)
-        let matched = try Buffer<UInt32>(count: maxServers)
+        let matches = try Matches(limit: maxServers)
         let digests = try Buffer<UInt64>(count: 1024)
         self.configuration = configuration
         self.servers = servers
         self.ledger = ledger
         self.trie = trie
         self.external = external
-        self.matched = matched
+        self.matches = matches
         self.digests = digests
         chance = Chance(random: SplitMix64(seed: configuration.seed))
         self.servers.setRates(tuning.rates)

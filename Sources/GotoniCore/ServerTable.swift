@@ -1,11 +1,14 @@
 /// The servers, in rows that never move, found by id; what each one has to do; and the order in which metrics grow stale.
 ///
 /// Whatever changes a row here also changes its *standing cost*: the part of the GORGO cost that does not depend on the
-/// prompt, in one array of eight bytes a server. A decision among ten thousand servers reads that array and nothing else.
+/// prompt, in one array of eight bytes a server, and the least of each 64 in another. A decision among ten thousand
+/// servers reads the second array, and of the first only where a cheap enough server may stand.
 struct ServerTable: ~Copyable {
     private let rows: Buffer<ServerRow>
     /// By slot: cost without prefill and without the prior for unknown metrics; `notEligible` where no request may go.
     let standing: Buffer<Int64>
+    /// The least standing cost of the slots 64·i ..< 64·(i + 1).
+    let least: Buffer<Int64>
     /// By slot: 1 where metrics are unknown.
     let unknown: Buffer<UInt8>
     /// Servers that may be chosen.
@@ -28,15 +31,20 @@ struct ServerTable: ~Copyable {
     private var newestMetrics: UInt32 = 0
 
     static let notEligible = Int64.max
+    static let slotsPerLeast = 64
 
     init(limit: Int) throws(RouterError) {
         let rows = try Buffer<ServerRow>(count: limit)
         let standing = try Buffer<Int64>(count: limit)
+        let least = try Buffer<Int64>(count: limit / Self.slotsPerLeast + 1)
         let unknown = try Buffer<UInt8>(count: limit)
         let byID = try LinearHash(capacity: limit)
         let links = try Buffer<UInt32>(count: limit)
         self.rows = rows
+        for slot in 0..<limit { standing[slot] = Self.notEligible }
+        for group in 0..<least.count { least[group] = Self.notEligible }
         self.standing = standing
+        self.least = least
         self.unknown = unknown
         self.byID = byID
         self.links = links
@@ -74,7 +82,6 @@ struct ServerTable: ~Copyable {
         } else {
             highWater += 1
             item = UInt32(highWater)
-            standing[Int(item - 1)] = Self.notEligible
         }
         count += 1
         let (rows, links) = (rows.base, links.base)
@@ -113,11 +120,25 @@ struct ServerTable: ~Copyable {
     }
 
     private mutating func reprice(_ slot: Slot) {
-        let before = standing[Int(slot)] != Self.notEligible
+        let before = standing[Int(slot)]
         let price = standingCost(slot)
         standing[Int(slot)] = price
         unknown[Int(slot)] = rows[Int(slot)].metricsKnown ? 0 : 1
-        eligibleCount += (price != Self.notEligible ? 1 : 0) - (before ? 1 : 0)
+        eligibleCount += (price != Self.notEligible ? 1 : 0) - (before != Self.notEligible ? 1 : 0)
+        let group = Int(slot) / Self.slotsPerLeast
+        if price <= least[group] {
+            least[group] = price
+        } else if before == least[group] {
+            least[group] = leastCost(group)
+        }
+    }
+
+    /// What `least` must be.
+    func leastCost(_ group: Int) -> Int64 {
+        let first = group * Self.slotsPerLeast
+        var cost = Self.notEligible
+        for slot in first..<min(first + Self.slotsPerLeast, standing.count) { cost = min(cost, standing[slot]) }
+        return cost
     }
 
     /// What `standing` must be.
@@ -177,17 +198,19 @@ struct ServerTable: ~Copyable {
 
     // MARK: Table of candidates
 
-    /// A view for one decision. `matched` has blocks by slot, `CandidateTable.excluded` where no request may go.
+    /// A view for one decision among `count` eligible servers.
     func candidates(
-        matched: UnsafePointer<UInt32>, count: Int, prompt: borrowing PromptDigests, blockTokens: Int,
-        sessionKey: UInt64
+        _ matches: borrowing Matches, count: Int, prompt: borrowing PromptDigests, blockTokens: Int, sessionKey: UInt64
     ) -> CandidateTable {
         let prior = foreignPrior
         let priorCost = GorgoCost(rtt: 0, uncached: 0, load: prior, rates: rates).total
         return CandidateTable(
             rows: UnsafePointer(rows.base), standing: UnsafePointer(standing.base),
-            unknown: UnsafePointer(unknown.base),
-            matched: matched, slots: highWater, count: count, promptTokens: prompt.tokens, blockTokens: blockTokens,
+            least: UnsafePointer(least.base), unknown: UnsafePointer(unknown.base),
+            matched: UnsafePointer(matches.blocks.base), listed: UnsafePointer(matches.listed.base),
+            listedCount: matches.count, wideDepth: matches.wideDepth, slots: highWater, count: count,
+            promptTokens: prompt.tokens,
+            blockTokens: blockTokens,
             rates: rates, foreignPrior: prior, priorCost: priorCost, sessionKey: sessionKey)
     }
 }

@@ -64,6 +64,39 @@ import Testing
         }
     }
 
+    /// Among thousands only some are priced; the choice is as if all had been: with a system prompt that everybody
+    /// holds, prefixes that few hold, unequal distances and loads, some servers excluded or full.
+    @Test func amongThousandsTheCheapestIsFound() throws {
+        var configuration = RouterUnderTest.small()
+        configuration.maxServers = 5_000
+        configuration.memoryBudgetBytes = 32 << 20
+        for seed in Seeds.sequence(20) {
+            var random = SplitMix64(seed: seed)
+            let test = try RouterUnderTest(configuration, servers: 2_500, maxRequests: 3)
+            try test.router.set(.rttPriorMs, to: Double(random.pick(0...20)))
+            for id in UInt64(1)...2_500 {
+                if random.chance(80) { try test.observeRTT(id, milliseconds: Double(random.pick(0...30))) }
+                if random.chance(90) { try test.insert(Array(0..<UInt32(random.pick(1...60))), on: id) }
+                if random.chance(20) {
+                    var metrics = EngineMetrics()
+                    metrics.queuedTokens = UInt64(random.next(below: 500))
+                    try test.router.observeMetrics(ServerID(id), metrics, now: test.now)
+                }
+            }
+            for _ in 0..<60 {
+                let prompt: [UInt32] = Array(0..<UInt32(random.pick(0...400)))
+                let excluded = (0..<random.next(below: 4)).map { _ in UInt64(random.pick(1...3_000)) }
+                let (rows, _) = try test.explain(prompt, excluding: excluded)
+                let decision = try test.route(prompt, excluding: excluded)
+                let eligible = rows.filter { $0.verdict == .eligible }
+                #expect(decision.cost.total == eligible.map(\.cost.total).min(), "GOTONI_TEST_SEED=\(seed)")
+                #expect(decision.eligible == eligible.count, "GOTONI_TEST_SEED=\(seed)")
+                #expect(eligible.contains { $0.server == decision.server }, "GOTONI_TEST_SEED=\(seed)")
+            }
+            #expect(try test.router.violation() == nil, "GOTONI_TEST_SEED=\(seed)")
+        }
+    }
+
     // MARK: the others
 
     @Test func prefixTreeTakesTheLongestMatchThenTheLeastLoad() throws {

@@ -1,6 +1,6 @@
 /// Lowest GORGO cost.
 enum Gorgo: Policy {
     static func choose(_ table: borrowing CandidateTable, _ chance: inout Chance) -> Choice {
-        Choice(slot: table.smallest(&chance) { table.cost($0) })
+        Choice(slot: table.cheapest(&chance))
     }
 }

@@ -34,11 +34,12 @@ extension PrefixTrie {
         return place
     }
 
-    /// Writes into `matched[slot]` how many blocks of the prompt each server holds. Servers that hold none are left as
-    /// they were, so the caller zeroes the array.
-    func match(_ digests: UnsafePointer<UInt64>, _ count: Int, into matched: UnsafeMutablePointer<UInt32>) {
+    /// Marks in `matches` how many blocks of the prompt each server holds.
+    func match(_ digests: UnsafePointer<UInt64>, _ count: Int, into matches: inout Matches) {
         _ = walk(digests, count) { node, depth in
-            forEachHolder(of: node) { slot, _ in matched[Int(slot)] = UInt32(truncatingIfNeeded: depth) }
+            let depth = UInt32(truncatingIfNeeded: depth)
+            matches.enter(holders: cells[node: node].holderCount, depth: depth)
+            forEachHolder(of: node) { slot, _ in matches.mark(slot, depth) }
         }
     }
 }

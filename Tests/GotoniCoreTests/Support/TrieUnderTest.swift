@@ -29,9 +29,9 @@ final class TrieUnderTest {
     /// Matched blocks by server.
     func match(_ tokens: [UInt32], namespace: UInt64 = 0) throws -> [UInt32] {
         try digest(tokens, namespace)
-        var matched = [UInt32](repeating: 0, count: trie.holders.count)
-        matched.withUnsafeMutableBufferPointer { trie.match(prompt.values, prompt.blocks, into: $0.baseAddress!) }
-        return matched
+        var matches = try Matches(limit: trie.holders.count)
+        trie.match(prompt.values, prompt.blocks, into: &matches)
+        return (0..<trie.holders.count).map { matches.blocks[$0] }
     }
 
     func violation() throws -> StaticString? { try trie.violation(otherCells: 0) }
