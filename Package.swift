@@ -21,7 +21,7 @@ let embeddedLinking: [LinkerSetting] =
     embedded
     ? [
         .unsafeFlags([
-            "-enable-experimental-feature", "Embedded", "-wmo", "-no-toolchain-stdlib-rpath",
+            "-enable-experimental-feature", "Embedded", "-wmo", "-no-toolchain-stdlib-rpath", "-use-ld=lld",
             "-Xlinker", "--as-needed", "-Xlinker", "--gc-sections", "-Xlinker", "-soname=libgotoni.so.0",
             "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/GotoniABI/exports.map",
         ])

@@ -7,17 +7,17 @@
  * each server is, and how much work each one has; it adds these up as one cost in nanoseconds.
  *
  *     gotoni_router *router = NULL;
- *     gotoni_config config = { sizeof config };               // zero means default, everywhere
+ *     gotoni_config config = { .struct_size = sizeof config }; // zero means default, everywhere
  *     gotoni_router_create(&config, &router);
  *
- *     gotoni_server server = { sizeof server };
+ *     gotoni_server server = { .struct_size = sizeof server };
  *     server.id = 1;                                           // ids are yours: any number
  *     gotoni_server_add(router, &server, now);
  *
- *     gotoni_request request = { sizeof request };
+ *     gotoni_request request = { .struct_size = sizeof request };
  *     request.tokens = tokens;                                 // the prompt as token ids
  *     request.token_count = count;
- *     gotoni_decision decision = { sizeof decision };
+ *     gotoni_decision decision = { .struct_size = sizeof decision };
  *     if (gotoni_route(router, &request, now, &decision) == GOTONI_OK) {
  *         gotoni_commit(router, decision.ticket, now);         // when you send it to decision.server
  *         gotoni_first_token(router, decision.ticket, now);    // when the answer begins
@@ -34,7 +34,8 @@
  *             Strings that come back are STATIC and never freed. You free exactly one thing: the router.
  * Structs     Every struct begins with `uint32_t struct_size`; set it to sizeof. Fields are only ever
  *             appended, so a program built against an older header keeps working with a newer library. In a
- *             struct you pass in, zero (or a field beyond struct_size) means "the default". In an array of
+ *             struct you pass in, zero (or a field beyond struct_size) means "the default". Every sizeof is a
+ *             multiple of 8; another struct_size is GOTONI_E_ARGUMENT. In an array of
  *             structs the struct_size of the first element holds for all.
  * Arrays out  Pass a capacity; `*count` receives how many entries there are. If they do not fit, nothing is
  *             written and GOTONI_E_BUFFER comes back: grow the array and call again. Capacity 0 with a NULL
@@ -80,7 +81,7 @@ const char *gotoni_version(void);
 typedef int32_t gotoni_status;
 enum {
     GOTONI_OK = 0,
-    GOTONI_E_ARGUMENT = -1,         /* a needed pointer is NULL, a struct_size is too small, a flag is unknown */
+    GOTONI_E_ARGUMENT = -1,         /* a needed pointer is NULL, a struct_size is wrong, a flag is unknown */
     GOTONI_E_RANGE = -2,            /* a number is outside its bounds, negative, or not a number */
     GOTONI_E_UNKNOWN_SERVER = -3,   /* no server has this id */
     GOTONI_E_DUPLICATE_SERVER = -4, /* a server with this id was added before */
@@ -204,11 +205,11 @@ typedef struct gotoni_server_info {
     uint64_t kv_blocks_orphaned;       /* stored events refused for an unknown parent */
 } gotoni_server_info;
 
-/* Adds a server, state UP. Errors: ARGUMENT, DUPLICATE_SERVER, CAPACITY, RANGE. */
+/* Adds a server, state UP. Errors: ARGUMENT, DUPLICATE_SERVER, CAPACITY. */
 gotoni_status gotoni_server_add(gotoni_router *router, const gotoni_server *server, uint64_t now_ns);
 
 /* Replaces max_requests and kv_capacity_tokens of a known server; a smaller cache evicts at once.
- * Errors: ARGUMENT, UNKNOWN_SERVER, RANGE. */
+ * Errors: ARGUMENT, UNKNOWN_SERVER. */
 gotoni_status gotoni_server_update(gotoni_router *router, const gotoni_server *server, uint64_t now_ns);
 
 /* Sets the state (GOTONI_SERVER_*). Open tickets keep counting. Errors: ARGUMENT, UNKNOWN_SERVER. */
@@ -344,7 +345,8 @@ gotoni_status gotoni_first_token(gotoni_router *router, uint64_t ticket, uint64_
 gotoni_status gotoni_progress(gotoni_router *router, uint64_t ticket, uint64_t now_ns);
 
 /* The request ended (GOTONI_FINISH_*). With OK its prompt counts as cached there. With any other outcome
- * before the first token, what the commit expected is withdrawn. Idempotent: a ticket that has ended already
+ * before the first token, what the commit expected is withdrawn (and comes back when another request with
+ * the same beginning that is open there gives its first token or finishes OK). Idempotent: a ticket that has ended already
  * gives GOTONI_OK and changes nothing. Errors: ARGUMENT (unknown outcome), TICKET. */
 gotoni_status gotoni_finish(gotoni_router *router, uint64_t ticket, uint32_t outcome, uint64_t now_ns);
 
@@ -369,7 +371,7 @@ enum {
 typedef struct gotoni_metrics {
     uint32_t struct_size;
     uint32_t known;               /* bits GOTONI_METRIC_* */
-    uint64_t queued_requests;     /* waiting in the engine */
+    uint64_t queued_requests;     /* waiting in the engine; this and the next three up to 2^40 */
     uint64_t running_requests;
     uint64_t queued_tokens;       /* prompt tokens of the waiting; else requests x tokens_per_request_prior */
     uint64_t running_tokens;

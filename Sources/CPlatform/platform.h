@@ -9,11 +9,20 @@
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 /* Zeroed memory, aligned for anything; NULL when there is none. Large areas cost address space only until
  * they are touched. */
 static inline void *gotoni_platform_allocate(size_t count, size_t size) { return calloc(count, size); }
 static inline void gotoni_platform_free(void *memory) { free(memory); }
+
+/* A large zeroed area of which memory is taken only as it is touched, also where the system counts what it has
+ * promised. NULL when there is none. */
+static inline void *gotoni_platform_reserve(size_t size) {
+    void *area = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return area == MAP_FAILED ? NULL : area;
+}
+static inline void gotoni_platform_release(void *area, size_t size) { munmap(area, size); }
 
 /* Critical sections here last about a microsecond, and being put to sleep costs fifty: so try for a few microseconds
  * first. (glibc's own adaptive mutex learns to give up too early: with 8 threads on 2 cores the 99th percentile of a

@@ -31,30 +31,36 @@ internal import GotoniCore
 // Every struct begins with `uint32_t struct_size`, as the caller's header knew it. Reading takes that many bytes and
 // zeroes the rest; writing stops there.
 
-/// The smallest size that is one: the size field itself.
-private let smallestStruct = 4
+/// The size of the field struct_size.
+private let sizeField = 4
 
+/// Every version of every struct is some multiple of eight bytes; another size would cut a field in two.
 func structSize<T>(_ pointer: UnsafePointer<T>) throws(RouterError) -> Int {
     let size = Int(UnsafeRawPointer(pointer).loadUnaligned(as: UInt32.self))
-    guard size >= smallestStruct else { throw .argument }
+    guard size > 0, size % 8 == 0 else { throw .argument }
     return size
 }
 
-/// A struct from the caller; fields its header did not know are as in `zero`. Errors: argument (NULL, size).
+/// A struct of `size` bytes from the caller; fields its header did not know are as in `zero`.
+func read<T: BitwiseCopyable>(_ pointer: UnsafeRawPointer, size: Int, _ zero: T) -> T {
+    var value = zero
+    let known = UnsafeRawBufferPointer(start: pointer, count: min(size, MemoryLayout<T>.size))
+    withUnsafeMutableBytes(of: &value) { $0.copyMemory(from: known) }
+    return value
+}
+
+/// A struct from the caller that says its own size. Errors: argument (NULL, size).
 func read<T: BitwiseCopyable>(_ pointer: UnsafePointer<T>?, _ zero: T) throws(RouterError) -> T {
     guard let pointer else { throw .argument }
-    let size = min(try structSize(pointer), MemoryLayout<T>.size)
-    var value = zero
-    withUnsafeMutableBytes(of: &value) { $0.copyMemory(from: UnsafeRawBufferPointer(start: pointer, count: size)) }
-    return value
+    return read(UnsafeRawPointer(pointer), size: try structSize(pointer), zero)
 }
 
 /// Writes as much of `value` as a struct of `size` bytes has, and leaves its struct_size as it is.
 func write<T: BitwiseCopyable>(_ value: T, to target: UnsafeMutableRawPointer, size: Int) {
     var value = value
-    let count = min(size, MemoryLayout<T>.size) - smallestStruct
+    let count = min(size, MemoryLayout<T>.size) - sizeField
     withUnsafeBytes(of: &value) {
-        (target + smallestStruct).copyMemory(from: $0.baseAddress! + smallestStruct, byteCount: count)
+        (target + sizeField).copyMemory(from: $0.baseAddress! + sizeField, byteCount: count)
     }
 }
 
@@ -65,20 +71,22 @@ func write<T: BitwiseCopyable>(_ value: T, to target: UnsafeMutablePointer<T>) t
 
 // MARK: Arrays
 
-/// `count` elements at `pointer`; if there are none it is not looked at. Errors: argument (NULL, misaligned).
+/// `count` elements at `pointer`; if there are none it is not looked at.
+/// Errors: argument (NULL, misaligned), range (a count that no array has).
 @inline(__always) func elements<T>(
     _ pointer: UnsafePointer<T>?, _ count: Int
 ) throws(RouterError) -> UnsafeBufferPointer<T> {
     if count == 0 { return UnsafeBufferPointer(start: nil, count: 0) }
-    guard let pointer, count > 0, Int(bitPattern: pointer) % MemoryLayout<T>.alignment == 0 else { throw .argument }
+    guard count > 0 else { throw .range }
+    guard let pointer, Int(bitPattern: pointer) % MemoryLayout<T>.alignment == 0 else { throw .argument }
     return UnsafeBufferPointer(start: pointer, count: count)
 }
 
-/// Sets `*count` to how many there are. Errors: argument (NULL), buffer (they do not fit).
+/// Sets `*count` to how many there are. Errors: argument (NULL with a capacity), buffer (they do not fit).
 func fit(_ available: Int, _ array: Bool, _ capacity: Int, _ count: UnsafeMutablePointer<Int>) throws(RouterError) {
+    guard array || capacity == 0 else { throw .argument }
     count.pointee = available
     guard capacity >= available else { throw .buffer }
-    guard array || available == 0 else { throw .argument }
 }
 
 /// The bytes of a NUL-terminated name, without the NUL. Errors: argument (NULL).

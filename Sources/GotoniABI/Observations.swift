@@ -42,7 +42,7 @@ internal import GotoniCore
         guard event.has_parent <= 1, event.reserved == 0 else { throw .argument }
         guard event.block_size > 0, Int(event.block_size) % blockTokens == 0 else { throw .blockSize }
         let hashes = try elements(event.hashes, event.block_count)
-        let (count, overflow) = event.block_count.multipliedReportingOverflow(by: Int(event.block_size))
+        let (count, overflow) = hashes.count.multipliedReportingOverflow(by: Int(event.block_size))
         guard !overflow else { throw .range }
         let tokens = try elements(event.tokens, count)
 

@@ -9,9 +9,8 @@ internal import GotoniCore
         let count = try required(count)
         let request = try BorrowedRequest(request)
         try request.withPrompt(handle) { (router, prompt) throws(RouterError) in
+            // Nothing is written before it is clear that everything fits, so it is counted where that is not certain.
             var available = 0
-            // Written while there is room; a caller that gets GOTONI_E_BUFFER has been promised an untouched array,
-            // so nothing is written before it is clear that everything fits.
             if capacity < router.serverCount { router.match(prompt) { _, _ in available += 1 } }
             try fit(available, servers != nil && matched != nil, capacity, count)
             guard let servers, let matched else { return }

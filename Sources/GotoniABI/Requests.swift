@@ -10,8 +10,10 @@ struct BorrowedRequest {
 
     /// Errors: argument (NULL, size, a missing array), range (a count no array can have).
     init(_ pointer: UnsafePointer<gotoni_request>?) throws(RouterError) {
-        let value = try read(pointer, gotoni_request())
-        guard value.token_count >= 0 else { throw .range }
+        try self.init(try read(pointer, gotoni_request()))
+    }
+
+    init(_ value: gotoni_request) throws(RouterError) {
         tokens = try elements(value.tokens, value.token_count)
         namespace = value.namespace_key
         request = Request(sessionKey: value.session_key)
@@ -58,8 +60,7 @@ struct BorrowedRequest {
         let requestSize = try structSize(requests)
         let decisionSize = try structSize(decisions)
         for index in 0..<count {
-            let request = (UnsafeRawPointer(requests) + index * requestSize).assumingMemoryBound(
-                to: gotoni_request.self)
+            let request = read(UnsafeRawPointer(requests) + index * requestSize, size: requestSize, gotoni_request())
             let target = UnsafeMutableRawPointer(decisions) + index * decisionSize
             statuses[index] = status { () throws(RouterError) in
                 let decision = try BorrowedRequest(request).route(handle, now)

@@ -6,8 +6,8 @@ internal import GotoniCore
 ) -> gotoni_status {
     status { () throws(RouterError) in
         let size = try required(size)
-        guard capacity >= 0 else { throw .argument }
-        let target = UnsafeMutableRawBufferPointer(start: buffer, count: buffer == nil ? 0 : capacity)
+        guard capacity >= 0, buffer != nil || capacity == 0 else { throw .argument }
+        let target = UnsafeMutableRawBufferPointer(start: buffer, count: capacity)
         size.pointee = try router(handle).withRouter { (router) throws(RouterError) in try router.save(into: target) }
         guard size.pointee <= target.count else { throw .buffer }
     }

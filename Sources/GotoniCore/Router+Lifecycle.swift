@@ -28,7 +28,8 @@ extension Router {
         advance(to: now)
         guard let row = try ledger.row(ticket) else { return }
         if outcome == .ok {
-            if ledger[row].phase == .reserved { commit(row) }
+            // Another request with the same prompt may have failed meanwhile and withdrawn it: claim again.
+            if ledger[row].phase == .reserved { commit(row) } else { claim(row) }
         } else if ledger[row].phase == .committed {
             withdraw(row)
         }

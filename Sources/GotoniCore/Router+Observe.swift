@@ -10,7 +10,7 @@ public struct EngineMetrics: Sendable, BitwiseCopyable {
 
     public init() {}
 
-    /// Larger figures than this are no real load; the bound keeps sums from overflowing.
+    /// Larger figures than this are no real load; the bound keeps sums from overflowing. The header names it.
     static let most: UInt64 = 1 << 40
 
     var hasLoad: Bool { queuedRequests != nil || runningRequests != nil || queuedTokens != nil || runningTokens != nil }
@@ -46,10 +46,10 @@ extension Router {
         let slot = try servers.slot(id)
         try metrics.check()
         if let incarnation = metrics.incarnation {
-            if servers[slot].incarnation != 0 && servers[slot].incarnation != incarnation { forgetPrefixes(slot) }
+            if let before = servers[slot].incarnation, before != incarnation { forgetPrefixes(slot) }
             servers.update(slot) { $0.incarnation = incarnation }
         }
-        if let capacity = metrics.kvCapacityTokens { trie.setCapacity(slot, blocks: try capacityBlocks(capacity)) }
+        if let capacity = metrics.kvCapacityTokens { setCapacity(slot, capacity) }
         if metrics.hasLoad { servers.setForeign(slot, foreign(metrics, own: servers[slot].own), now: self.now) }
     }
 

@@ -1,20 +1,14 @@
 extension Router {
-    /// Adds a server, state up. Errors: duplicateServer, capacity, range.
+    /// Adds a server, state up. Errors: duplicateServer, capacity.
     public mutating func add(_ server: ServerConfiguration, now: Nanoseconds) throws(RouterError) {
         advance(to: now)
-        let capacity = try capacityBlocks(server.kvCapacityTokens)
-        let slot = try servers.add(server.id)
-        servers.update(slot) { $0.maxRequests = server.maxRequests ?? .max }
-        trie.setCapacity(slot, blocks: capacity)
+        configure(try servers.add(server.id), server)
     }
 
-    /// Replaces the limits of a known server; a smaller cache evicts at once. Errors: unknownServer, range.
+    /// Replaces the limits of a known server; a smaller cache evicts at once. Errors: unknownServer.
     public mutating func update(_ server: ServerConfiguration, now: Nanoseconds) throws(RouterError) {
         advance(to: now)
-        let slot = try servers.slot(server.id)
-        let capacity = try capacityBlocks(server.kvCapacityTokens)
-        servers.update(slot) { $0.maxRequests = server.maxRequests ?? .max }
-        trie.setCapacity(slot, blocks: capacity)
+        configure(try servers.slot(server.id), server)
     }
 
     /// Errors: unknownServer.
@@ -56,7 +50,7 @@ extension Router {
         let holder = trie.holders[Int(slot)]
         return ServerInfo(
             id: id, state: row.state, maxRequests: row.maxRequests == .max ? nil : row.maxRequests,
-            kvCapacityTokens: tokens(ofCapacity: holder.capacity),
+            kvCapacityTokens: row.kvCapacityTokens,
             heldTokens: UInt64(holder.blocks * configuration.blockTokens),
             rtt: row.rtt, own: row.own,
             foreign: row.metricsKnown ? row.foreign : nil, parity: row.parity, events: row.events)
@@ -68,14 +62,15 @@ extension Router {
         external.clear(slot, &trie)
     }
 
-    /// Capacity in whole blocks; nil is the default, `UInt64.max` no bound.
-    func capacityBlocks(_ tokens: UInt64?) throws(RouterError) -> Int {
-        let tokens = tokens ?? configuration.defaultKVCapacityTokens
-        guard tokens > 0 else { throw .range }
-        return tokens == .max ? .max : Int(clamping: tokens / UInt64(configuration.blockTokens))
+    private mutating func configure(_ slot: Slot, _ server: ServerConfiguration) {
+        servers.update(slot) { $0.maxRequests = server.maxRequests ?? .max }
+        setCapacity(slot, server.kvCapacityTokens ?? configuration.defaultKVCapacityTokens)
     }
 
-    func tokens(ofCapacity blocks: Int) -> UInt64 {
-        blocks == .max ? .max : UInt64(blocks) * UInt64(configuration.blockTokens)
+    /// Sets the KV cache of a server; of a block that does not fit whole nothing is held.
+    mutating func setCapacity(_ slot: Slot, _ tokens: UInt64) {
+        servers.update(slot) { $0.kvCapacityTokens = tokens }
+        let blocks = tokens == .max ? .max : Int(clamping: tokens / UInt64(configuration.blockTokens))
+        trie.setCapacity(slot, blocks: blocks)
     }
 }

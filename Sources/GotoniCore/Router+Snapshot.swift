@@ -5,8 +5,8 @@ import CXXHash
 //
 //     magic u64 · version u32 · block tokens u32 · total bytes u64
 //     policy u32 · knobs u32, then a double each · generator u64 · turn u64
-//     servers u32, then each: id u64 · state u32 · max requests u32 · capacity in blocks u64 · incarnation u64
-//                             · rtt known u32 · minimum u64 · excess double
+//     servers u32, then each: id u64 · state u32 · max requests u32 · capacity in tokens u64
+//                             · incarnation known u32, u64 · rtt known u32 · minimum u64 · excess double
 //     nodes u32, newest first (so parents come before children), then each: parent's number u32 (0 root) · blocks u32
 //                             · digests, 6 bytes each
 //     per server: holdings u32, then the node numbers u32, newest first
@@ -57,8 +57,9 @@ extension Router {
             out.put(row.id.rawValue)
             out.put(UInt32(row.state.rawValue))
             out.put(row.maxRequests)
-            out.put(UInt64(trie.holders[slot].capacity))
-            out.put(row.incarnation)
+            out.put(row.kvCapacityTokens)
+            out.put(UInt32(row.incarnation == nil ? 0 : 1))
+            out.put(row.incarnation ?? 0)
             out.put(UInt32(row.rttFilter.isKnown ? 1 : 0))
             out.put(row.rttFilter.saved.minimum)
             out.put(row.rttFilter.saved.excess)
@@ -125,19 +126,21 @@ extension Router {
         let slot = try servers.add(ServerID(try input.get(UInt64.self)))
         guard let state = ServerState(rawValue: UInt8(clamping: try input.get(UInt32.self))) else { throw .snapshot }
         let maxRequests = try input.get(UInt32.self)
-        trie.setCapacity(slot, blocks: Int(clamping: try input.get(UInt64.self)))
+        setCapacity(slot, try input.get(UInt64.self))
+        let reported = try input.get(UInt32.self)
         let incarnation = try input.get(UInt64.self)
         let known = try input.get(UInt32.self)
         let minimum = try input.get(UInt64.self)
         let excess = try input.getDouble()
-        guard known <= 1, minimum <= Self.longestRTT, (0...Double(Self.longestRTT)).contains(excess) else {
+        guard reported <= 1, known <= 1, minimum <= Self.longestRTT, (0...Double(Self.longestRTT)).contains(excess)
+        else {
             throw .snapshot
         }
         let filter = known == 1 ? RTTFilter(minimum: minimum, excess: excess, now: now) : RTTFilter()
         servers.update(slot) {
             $0.state = state
             $0.maxRequests = maxRequests
-            $0.incarnation = incarnation
+            $0.incarnation = reported == 1 ? incarnation : nil
             $0.rttFilter = filter
             $0.rtt = filter.estimate
         }

@@ -128,7 +128,10 @@ struct ServerRow: BitwiseCopyable {
     /// The order in which metrics grow stale; 0 is none, else slot + 1.
     var metricsNewer: UInt32 = 0
     var metricsOlder: UInt32 = 0
-    var incarnation: UInt64 = 0
+    /// As the engine last reported it; nil if never.
+    var incarnation: UInt64?
+    /// As given; `UInt64.max`: no bound.
+    var kvCapacityTokens: UInt64 = 0
     var rttFilter = RTTFilter()
     var parity = ServerInfo.Parity()
     var events = ServerInfo.EventCounts()

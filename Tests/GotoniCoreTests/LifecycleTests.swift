@@ -51,6 +51,18 @@ import Testing
         #expect(try test.match(tokens("system prompt")) == [1: 7], "what was there before stays")
     }
 
+    /// The failure takes along what another open request with the same prompt relies on; that one's end brings it back.
+    @Test func anotherRequestsSuccessBringsAWithdrawnPromptBack() throws {
+        let test = try RouterUnderTest(servers: 1)
+        let failing = try test.route(tokens("prompt")).ticket!
+        try test.router.commit(failing, now: test.now)
+        let other = try test.route(tokens("prompt")).ticket!
+        try test.router.firstToken(other, now: test.now)
+        try test.router.finish(failing, .failed, now: test.now)
+        try test.router.finish(other, .ok, now: test.now)
+        #expect(try test.match(tokens("prompt")) == [1: 6])
+    }
+
     @Test func afterTheFirstTokenAFailureWithdrawsNothing() throws {
         let test = try RouterUnderTest(servers: 1)
         let ticket = try test.route(tokens("prompt")).ticket!

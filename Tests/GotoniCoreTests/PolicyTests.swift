@@ -75,8 +75,9 @@ import Testing
             let test = try RouterUnderTest(configuration, servers: 2_500, maxRequests: 3)
             try test.router.set(.rttPriorMs, to: Double(random.pick(0...20)))
             for id in UInt64(1)...2_500 {
-                if random.chance(80) { try test.observeRTT(id, milliseconds: Double(random.pick(0...30))) }
-                if random.chance(90) { try test.insert(Array(0..<UInt32(random.pick(1...60))), on: id) }
+                if random.chance(80) { try test.observeRTT(id, milliseconds: Double(random.pick(0...30_000)) / 1_000) }
+                let held = random.chance(1) ? random.pick(31...36) : random.chance(20) ? random.pick(0...29) : 30
+                try test.insert(Array(0..<UInt32(held)), on: id)
                 if random.chance(20) {
                     var metrics = EngineMetrics()
                     metrics.queuedTokens = UInt64(random.next(below: 500))
@@ -220,6 +221,20 @@ import Testing
         try test.router.mark(ServerID(1), .draining, now: test.now)
         try test.router.mark(ServerID(2), .down, now: test.now)
         #expect(throws: RouterError.noServer) { try test.route([1]) }
+    }
+
+    /// Ties are broken among all equals, however many: none is left out.
+    @Test(arguments: [PolicyID.gorgo, .leastLoad, .leastRequest, .powerOfTwo, .random])
+    func tiesAreBrokenAmongAll(_ policy: PolicyID) throws {
+        let test = try RouterUnderTest(servers: 200)
+        test.router.setPolicy(policy)
+        var chosen = Set<UInt64>()
+        for _ in 0..<2_000 {
+            let decision = try test.route([1])
+            chosen.insert(decision.server.rawValue)
+            try test.router.finish(decision.ticket!, .notSent, now: test.now)
+        }
+        #expect(chosen.count >= 195)
     }
 
     /// A burst of equal requests at equal cost does not all see the same idle server.

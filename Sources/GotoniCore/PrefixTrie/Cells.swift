@@ -23,9 +23,9 @@ struct Cells: BitwiseCopyable {
     let count: Int
 
     init(count: Int) throws(RouterError) {
-        guard let cells = gotoni_platform_allocate(count, Self.size) else { throw .memory }
+        guard let cells = gotoni_platform_reserve(count * Self.size) else { throw .memory }
         guard let bits = gotoni_platform_allocate(count / 64 + 1, 8) else {
-            gotoni_platform_free(cells)
+            gotoni_platform_release(cells, count * Self.size)
             throw .memory
         }
         base = cells
@@ -34,7 +34,7 @@ struct Cells: BitwiseCopyable {
     }
 
     func deallocate() {
-        gotoni_platform_free(base)
+        gotoni_platform_release(base, count * Self.size)
         gotoni_platform_free(nodeBits)
     }
 

@@ -207,7 +207,6 @@ extension PrefixTrie {
             rest.first = copy
             rest.offset = UInt32(last.position + 1)
         }
-        cells.setNext(last.cell, 0)
         return rest
     }
 }

@@ -115,7 +115,6 @@ extension PrefixTrie {
         var last = RunCursor(cells, run)
         last.skip(keep - 1)
         var cell = cells.next(last.cell)
-        cells.setNext(last.cell, 0)
         for _
             in 0..<(Run.cells(for: Int(run.count), offset: Int(run.offset))
             - Run.cells(for: keep, offset: Int(run.offset)))
