@@ -125,7 +125,7 @@ test-integration: $(SO) $(VENV)/ready
 	@swift run --quiet --package-path examples/swift > $(BUILD)/example-swift.txt
 	@Tests/examples/run $(BUILD)
 	$(say) "the documents are true"
-	@$(VPYTHON) Tests/documents/check.py
+	@$(HERE) $(VPYTHON) Tests/documents/check.py
 	$(say) "fuzz, 30 seconds"
 	@Tests/Fuzz/run --seconds 30
 

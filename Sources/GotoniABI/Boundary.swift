@@ -14,6 +14,13 @@ internal import GotoniCore
     }
 }
 
+/// Runs `body` on the router behind a handle, under its lock, and turns an error into its code.
+@inline(__always) func locked(
+    _ handle: OpaquePointer?, _ body: (inout Router) throws(RouterError) -> Void
+) -> gotoni_status {
+    status { () throws(RouterError) in try router(handle).withRouter(body) }
+}
+
 /// The router behind a handle. Errors: argument (NULL).
 @inline(__always) func router(_ handle: OpaquePointer?) throws(RouterError) -> SharedRouter {
     guard let handle else { throw .argument }

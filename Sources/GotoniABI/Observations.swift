@@ -4,31 +4,25 @@ internal import GotoniCore
 @c @implementation public func gotoni_observe_rtt(
     _ handle: OpaquePointer?, _ id: UInt64, _ rtt: UInt64, _ now: UInt64
 ) -> gotoni_status {
-    status { () throws(RouterError) in
-        try router(handle).withRouter { (router) throws(RouterError) in
-            try router.observeRTT(ServerID(id), rtt, now: Nanoseconds(now))
-        }
+    locked(handle) { (router) throws(RouterError) in
+        try router.observeRTT(ServerID(id), rtt, now: Nanoseconds(now))
     }
 }
 
 @c @implementation public func gotoni_observe_metrics(
     _ handle: OpaquePointer?, _ id: UInt64, _ metrics: UnsafePointer<gotoni_metrics>?, _ now: UInt64
 ) -> gotoni_status {
-    status { () throws(RouterError) in
+    locked(handle) { (router) throws(RouterError) in
         let metrics = try EngineMetrics(try read(metrics, gotoni_metrics()))
-        try router(handle).withRouter { (router) throws(RouterError) in
-            try router.observeMetrics(ServerID(id), metrics, now: Nanoseconds(now))
-        }
+        try router.observeMetrics(ServerID(id), metrics, now: Nanoseconds(now))
     }
 }
 
 @c @implementation public func gotoni_observe_cached_tokens(
     _ handle: OpaquePointer?, _ ticket: UInt64, _ cached: UInt64, _ now: UInt64
 ) -> gotoni_status {
-    status { () throws(RouterError) in
-        try router(handle).withRouter { (router) throws(RouterError) in
-            try router.observeCachedTokens(Ticket(ticket), cached, now: Nanoseconds(now))
-        }
+    locked(handle) { (router) throws(RouterError) in
+        try router.observeCachedTokens(Ticket(ticket), cached, now: Nanoseconds(now))
     }
 }
 
@@ -65,11 +59,9 @@ internal import GotoniCore
 @c @implementation public func gotoni_kv_removed_event(
     _ handle: OpaquePointer?, _ id: UInt64, _ hashes: UnsafePointer<UInt64>?, _ count: Int, _ now: UInt64
 ) -> gotoni_status {
-    status { () throws(RouterError) in
+    locked(handle) { (router) throws(RouterError) in
         let hashes = try elements(hashes, count)
-        try router(handle).withRouter { (router) throws(RouterError) in
-            try router.removed(on: ServerID(id), hashes: Span(_unsafeElements: hashes), now: Nanoseconds(now))
-        }
+        try router.removed(on: ServerID(id), hashes: Span(_unsafeElements: hashes), now: Nanoseconds(now))
     }
 }
 

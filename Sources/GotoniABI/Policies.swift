@@ -2,18 +2,18 @@ public import CGotoni
 internal import GotoniCore
 
 @c @implementation public func gotoni_policy_set(_ handle: OpaquePointer?, _ policy: UInt32) -> gotoni_status {
-    status { () throws(RouterError) in
+    locked(handle) { (router) throws(RouterError) in
         guard let policy = PolicyID(rawValue: policy) else { throw .unknownPolicy }
-        try router(handle).withRouter { (router) throws(RouterError) in router.setPolicy(policy) }
+        router.setPolicy(policy)
     }
 }
 
 @c @implementation public func gotoni_policy_get(
     _ handle: OpaquePointer?, _ policy: UnsafeMutablePointer<UInt32>?
 ) -> gotoni_status {
-    status { () throws(RouterError) in
+    locked(handle) { (router) throws(RouterError) in
         let target = try required(policy)
-        target.pointee = try router(handle).withRouter { (router) throws(RouterError) in router.policy.rawValue }
+        target.pointee = router.policy.rawValue
     }
 }
 
@@ -38,19 +38,19 @@ private func known(_ knob: UInt32) throws(RouterError) -> Knob {
 @c @implementation public func gotoni_knob_set(
     _ handle: OpaquePointer?, _ knob: UInt32, _ value: Double
 ) -> gotoni_status {
-    status { () throws(RouterError) in
+    locked(handle) { (router) throws(RouterError) in
         let knob = try known(knob)
-        try router(handle).withRouter { (router) throws(RouterError) in try router.set(knob, to: value) }
+        try router.set(knob, to: value)
     }
 }
 
 @c @implementation public func gotoni_knob_get(
     _ handle: OpaquePointer?, _ knob: UInt32, _ value: UnsafeMutablePointer<Double>?
 ) -> gotoni_status {
-    status { () throws(RouterError) in
+    locked(handle) { (router) throws(RouterError) in
         let target = try required(value)
         let knob = try known(knob)
-        target.pointee = try router(handle).withRouter { (router) throws(RouterError) in router.value(of: knob) }
+        target.pointee = router.value(of: knob)
     }
 }
 

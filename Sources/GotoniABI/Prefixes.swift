@@ -58,26 +58,21 @@ internal import GotoniCore
 @c @implementation public func gotoni_prefix_clear_server(
     _ handle: OpaquePointer?, _ id: UInt64, _ now: UInt64
 ) -> gotoni_status {
-    status { () throws(RouterError) in
-        try router(handle).withRouter { (router) throws(RouterError) in
-            try router.clearPrefixes(of: ServerID(id), now: Nanoseconds(now))
-        }
+    locked(handle) { (router) throws(RouterError) in
+        try router.clearPrefixes(of: ServerID(id), now: Nanoseconds(now))
     }
 }
 
 @c @implementation public func gotoni_prefix_clear(_ handle: OpaquePointer?, _ now: UInt64) -> gotoni_status {
-    status { () throws(RouterError) in
-        try router(handle).withRouter { (router) throws(RouterError) in router.clearPrefixes(now: Nanoseconds(now)) }
-    }
+    locked(handle) { (router) throws(RouterError) in router.clearPrefixes(now: Nanoseconds(now)) }
 }
 
 @c @implementation public func gotoni_prefix_stats_get(
     _ handle: OpaquePointer?, _ stats: UnsafeMutablePointer<gotoni_prefix_stats>?
 ) -> gotoni_status {
-    status { () throws(RouterError) in
+    locked(handle) { (router) throws(RouterError) in
         let target = try required(stats)
-        let statistics = try router(handle).withRouter { (router) throws(RouterError) in router.prefixStatistics() }
-        try write(gotoni_prefix_stats(statistics), to: target)
+        try write(gotoni_prefix_stats(router.prefixStatistics()), to: target)
     }
 }
 

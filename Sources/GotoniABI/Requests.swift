@@ -112,41 +112,33 @@ private func mark(_ server: ServerID, in rows: UnsafeMutableRawPointer, _ count:
 @c @implementation public func gotoni_commit(
     _ handle: OpaquePointer?, _ ticket: UInt64, _ now: UInt64
 ) -> gotoni_status {
-    status { () throws(RouterError) in
-        try router(handle).withRouter { (router) throws(RouterError) in
-            try router.commit(Ticket(ticket), now: Nanoseconds(now))
-        }
+    locked(handle) { (router) throws(RouterError) in
+        try router.commit(Ticket(ticket), now: Nanoseconds(now))
     }
 }
 
 @c @implementation public func gotoni_first_token(
     _ handle: OpaquePointer?, _ ticket: UInt64, _ now: UInt64
 ) -> gotoni_status {
-    status { () throws(RouterError) in
-        try router(handle).withRouter { (router) throws(RouterError) in
-            try router.firstToken(Ticket(ticket), now: Nanoseconds(now))
-        }
+    locked(handle) { (router) throws(RouterError) in
+        try router.firstToken(Ticket(ticket), now: Nanoseconds(now))
     }
 }
 
 @c @implementation public func gotoni_progress(
     _ handle: OpaquePointer?, _ ticket: UInt64, _ now: UInt64
 ) -> gotoni_status {
-    status { () throws(RouterError) in
-        try router(handle).withRouter { (router) throws(RouterError) in
-            try router.progress(Ticket(ticket), now: Nanoseconds(now))
-        }
+    locked(handle) { (router) throws(RouterError) in
+        try router.progress(Ticket(ticket), now: Nanoseconds(now))
     }
 }
 
 @c @implementation public func gotoni_finish(
     _ handle: OpaquePointer?, _ ticket: UInt64, _ outcome: UInt32, _ now: UInt64
 ) -> gotoni_status {
-    status { () throws(RouterError) in
+    locked(handle) { (router) throws(RouterError) in
         guard let outcome = Outcome(rawValue: outcome) else { throw .argument }
-        try router(handle).withRouter { (router) throws(RouterError) in
-            try router.finish(Ticket(ticket), outcome, now: Nanoseconds(now))
-        }
+        try router.finish(Ticket(ticket), outcome, now: Nanoseconds(now))
     }
 }
 

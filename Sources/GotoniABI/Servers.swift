@@ -4,43 +4,35 @@ internal import GotoniCore
 @c @implementation public func gotoni_server_add(
     _ handle: OpaquePointer?, _ server: UnsafePointer<gotoni_server>?, _ now: UInt64
 ) -> gotoni_status {
-    status { () throws(RouterError) in
+    locked(handle) { (router) throws(RouterError) in
         let configuration = ServerConfiguration(try read(server, gotoni_server()))
-        try router(handle).withRouter { (router) throws(RouterError) in
-            try router.add(configuration, now: Nanoseconds(now))
-        }
+        try router.add(configuration, now: Nanoseconds(now))
     }
 }
 
 @c @implementation public func gotoni_server_update(
     _ handle: OpaquePointer?, _ server: UnsafePointer<gotoni_server>?, _ now: UInt64
 ) -> gotoni_status {
-    status { () throws(RouterError) in
+    locked(handle) { (router) throws(RouterError) in
         let configuration = ServerConfiguration(try read(server, gotoni_server()))
-        try router(handle).withRouter { (router) throws(RouterError) in
-            try router.update(configuration, now: Nanoseconds(now))
-        }
+        try router.update(configuration, now: Nanoseconds(now))
     }
 }
 
 @c @implementation public func gotoni_server_mark(
     _ handle: OpaquePointer?, _ id: UInt64, _ state: UInt32, _ now: UInt64
 ) -> gotoni_status {
-    status { () throws(RouterError) in
+    locked(handle) { (router) throws(RouterError) in
         guard let state = ServerState(rawValue: UInt8(clamping: state)) else { throw .argument }
-        try router(handle).withRouter { (router) throws(RouterError) in
-            try router.mark(ServerID(id), state, now: Nanoseconds(now))
-        }
+        try router.mark(ServerID(id), state, now: Nanoseconds(now))
     }
 }
 
 @c @implementation public func gotoni_server_remove(
     _ handle: OpaquePointer?, _ id: UInt64, _ now: UInt64
 ) -> gotoni_status {
-    status { () throws(RouterError) in
-        try router(handle).withRouter { (router) throws(RouterError) in
-            try router.remove(ServerID(id), now: Nanoseconds(now))
-        }
+    locked(handle) { (router) throws(RouterError) in
+        try router.remove(ServerID(id), now: Nanoseconds(now))
     }
 }
 
@@ -48,16 +40,14 @@ internal import GotoniCore
     _ handle: OpaquePointer?, _ ids: UnsafeMutablePointer<UInt64>?, _ capacity: Int,
     _ count: UnsafeMutablePointer<Int>?
 ) -> gotoni_status {
-    status { () throws(RouterError) in
+    locked(handle) { (router) throws(RouterError) in
         let count = try required(count)
-        try router(handle).withRouter { (router) throws(RouterError) in
-            try fit(router.serverCount, ids != nil, capacity, count)
-            guard let ids else { return }
-            var next = 0
-            router.forEachServer { id in
-                ids[next] = id.rawValue
-                next += 1
-            }
+        try fit(router.serverCount, ids != nil, capacity, count)
+        guard let ids else { return }
+        var next = 0
+        router.forEachServer { id in
+            ids[next] = id.rawValue
+            next += 1
         }
     }
 }
@@ -65,12 +55,9 @@ internal import GotoniCore
 @c @implementation public func gotoni_server_get(
     _ handle: OpaquePointer?, _ id: UInt64, _ now: UInt64, _ info: UnsafeMutablePointer<gotoni_server_info>?
 ) -> gotoni_status {
-    status { () throws(RouterError) in
+    locked(handle) { (router) throws(RouterError) in
         let target = try required(info)
-        let info = try router(handle).withRouter { (router) throws(RouterError) in
-            try router.info(ServerID(id), now: Nanoseconds(now))
-        }
-        try write(gotoni_server_info(info), to: target)
+        try write(gotoni_server_info(try router.info(ServerID(id), now: Nanoseconds(now))), to: target)
     }
 }
 

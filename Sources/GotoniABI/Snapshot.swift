@@ -16,10 +16,8 @@ internal import GotoniCore
 @c @implementation public func gotoni_snapshot_load(
     _ handle: OpaquePointer?, _ buffer: UnsafeRawPointer?, _ size: Int, _ now: UInt64
 ) -> gotoni_status {
-    status { () throws(RouterError) in
+    locked(handle) { (router) throws(RouterError) in
         guard let buffer, size >= 0 else { throw .argument }
-        try router(handle).withRouter { (router) throws(RouterError) in
-            try router.load(from: UnsafeRawBufferPointer(start: buffer, count: size), now: Nanoseconds(now))
-        }
+        try router.load(from: UnsafeRawBufferPointer(start: buffer, count: size), now: Nanoseconds(now))
     }
 }

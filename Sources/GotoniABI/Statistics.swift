@@ -4,10 +4,9 @@ internal import GotoniCore
 @c @implementation public func gotoni_stats_get(
     _ handle: OpaquePointer?, _ stats: UnsafeMutablePointer<gotoni_stats>?
 ) -> gotoni_status {
-    status { () throws(RouterError) in
+    locked(handle) { (router) throws(RouterError) in
         let target = try required(stats)
-        let statistics = try router(handle).withRouter { (router) throws(RouterError) in router.statistics() }
-        try write(gotoni_stats(statistics), to: target)
+        try write(gotoni_stats(router.statistics()), to: target)
     }
 }
 

@@ -2,7 +2,7 @@
 public struct Request: Sendable, BitwiseCopyable {
     /// For the policy session-affinity; 0: no session.
     public var sessionKey: UInt64
-    /// The policy in force, or another one for this request alone.
+
     public init(sessionKey: UInt64 = 0) { self.sessionKey = sessionKey }
 }
 

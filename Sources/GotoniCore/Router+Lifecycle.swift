@@ -72,8 +72,10 @@ extension Router {
     }
 
     /// Claims the ticket's prompt for its server. Gives how many of its blocks the server held before.
+    /// A server that went down meanwhile comes back with an empty cache.
     @discardableResult private mutating func claim(_ row: UInt32) -> Int {
         let entry = ledger[row]
+        guard servers[entry.slot].state != .down else { return 0 }
         read(entry.run)
         return trie.claim(entry.slot, digests.base, Int(entry.run.count)).before
     }

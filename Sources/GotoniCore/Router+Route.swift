@@ -23,8 +23,7 @@ extension Router {
     }
 
     /// The table behind the decision that `route` would take now, without taking it: nothing is reserved, no chance is
-    /// used up. `row` gets every server, the chosen one last marked; when none is eligible the rows still come, and the
-    /// error says why.
+    /// used up. `row` gets every server, also when none is eligible and the error says why.
     public mutating func explain(
         _ prompt: borrowing PromptDigests, _ request: Request, excluding: Span<ServerID>, now: Nanoseconds,
         row: (Candidate) -> Void

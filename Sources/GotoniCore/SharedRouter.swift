@@ -46,8 +46,8 @@ public final class SharedRouter: @unchecked Sendable {
     }
 }
 
-/// Digest buffers waiting for the next call: one per call that was ever inside at the same time, at most 64. Taken and
-/// given back without a lock.
+/// Digest buffers waiting for the next call: one per call that was ever inside at the same time, at most 64 of at most
+/// a mebibyte (prompts of two million tokens at 16 a block). Taken and given back without a lock.
 struct ScratchPool: ~Copyable, @unchecked Sendable {
     final class Scratch {
         var digests: PromptDigests
@@ -57,6 +57,7 @@ struct ScratchPool: ~Copyable, @unchecked Sendable {
     /// Each is empty (0) or the address of a `Scratch` that this pool owns.
     private let slots: UnsafeMutablePointer<Atomic<UInt>>
     private static let count = 64
+    private static let mostBytes = 1 << 20
 
     init() {
         slots = .allocate(capacity: Self.count)
@@ -76,6 +77,7 @@ struct ScratchPool: ~Copyable, @unchecked Sendable {
     }
 
     func giveBack(_ scratch: Scratch) {
+        guard scratch.digests.bytes <= Self.mostBytes else { return }
         let owned = Unmanaged.passRetained(scratch)
         let address = UInt(bitPattern: owned.toOpaque())
         for index in 0..<Self.count where slots[index].load(ordering: .relaxed) == 0 {

@@ -78,8 +78,12 @@ import Testing
         _ = try test.serve(tokens("prompt"))
         try test.router.mark(ServerID(1), .draining, now: test.now)
         #expect(try test.match(tokens("prompt")) == [1: 6])
+        try test.router.mark(ServerID(1), .up, now: test.now)
+        let open = try test.route(tokens("another")).ticket!
         try test.router.mark(ServerID(1), .down, now: test.now)
         #expect(try test.match(tokens("prompt")).isEmpty)
+        try test.router.finish(open, .ok, now: test.now)
+        #expect(try test.match(tokens("another")).isEmpty, "what was answered before the restart is gone with it")
     }
 
     @Test func timeDoesNotRunBackwards() throws {

@@ -102,6 +102,21 @@ def counts() -> list[str]:
     return problems
 
 
+def version() -> list[str]:
+    places = {
+        "include/gotoni.h": r'GOTONI_VERSION "([^"]+)"',
+        "Sources/GotoniABI/Version.swift": r'cString\("([^"]+)"\)',
+        "Makefile": r"^VERSION := (.+)$",
+        "bindings/python/pyproject.toml": r'^version = "([^"]+)"',
+        "CHANGELOG.md": r"^## Unreleased \(([^)]+)\)|^## ([0-9.]+)",
+    }
+    found = {}
+    for path, pattern in places.items():
+        match = re.search(pattern, read(path), re.M)
+        found[path] = next((group for group in match.groups() if group), "none") if match else "none"
+    return [] if len(set(found.values())) == 1 else [f"{path} says {text}" for path, text in found.items()]
+
+
 for name, function in [
     ("Sources/README.md: modules and imports", module_map),
     ("Sources/README.md: files", file_list),
@@ -110,6 +125,7 @@ for name, function in [
     ("README.md: the Python block runs", python_block),
     ("gotoni.h: the example compiles", header_example),
     ("gotoni.h: counts and prose", counts),
+    ("one version everywhere", version),
 ]:
     check(name, function())
 for failure in failures:

@@ -38,6 +38,9 @@ public struct PromptDigests: ~Copyable {
         self.tokens = prompt.count
     }
 
+    /// Memory kept for the next prompt.
+    var bytes: Int { digests.count * MemoryLayout<UInt64>.stride }
+
     /// The digests, valid until the next `compute`.
     var values: UnsafePointer<UInt64> { UnsafePointer(digests.base) }
 
