@@ -54,6 +54,7 @@ import Testing
         #expect(try trie.match(tokens("sysBB")) == [5])
         try trie.claim(0, tokens("sysD"))
         #expect(try trie.match(tokens("sysBB")) == [4], "the tail of the next oldest goes, not all of it")
+        #expect(trie.trie.counts.evictedByCapacity == 2)
     }
 
     @Test func oneServersEvictionLeavesTheOthersAlone() throws {
