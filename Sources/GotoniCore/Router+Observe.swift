@@ -56,15 +56,17 @@ extension Router {
     /// What the engine has beyond ours. Requests whose tokens it does not report count with a prior.
     private func foreign(_ metrics: EngineMetrics, own: Load) -> Load {
         func beyond(_ reported: UInt64?, _ own: UInt64) -> UInt64 { max(reported ?? 0, own) - own }
+        func assumed(_ requests: UInt64) -> UInt64 {
+            let (tokens, overflow) = requests.multipliedReportingOverflow(by: tuning.tokensPerRequest)
+            return overflow ? EngineMetrics.most : min(tokens, EngineMetrics.most)
+        }
         var load = Load()
         load.queuedRequests = beyond(metrics.queuedRequests, own.queuedRequests)
         load.runningRequests = beyond(metrics.runningRequests, own.runningRequests)
         load.queuedTokens =
-            metrics.queuedTokens.map { beyond($0, own.queuedTokens) }
-            ?? load.queuedRequests &* tuning.tokensPerRequest
+            metrics.queuedTokens.map { beyond($0, own.queuedTokens) } ?? assumed(load.queuedRequests)
         load.runningTokens =
-            metrics.runningTokens.map { beyond($0, own.runningTokens) }
-            ?? load.runningRequests &* tuning.tokensPerRequest
+            metrics.runningTokens.map { beyond($0, own.runningTokens) } ?? assumed(load.runningRequests)
         return load
     }
 }

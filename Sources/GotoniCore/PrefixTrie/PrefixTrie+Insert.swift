@@ -17,7 +17,8 @@ extension PrefixTrie {
     mutating func claim(
         _ slot: Slot, _ digests: UnsafePointer<UInt64>, _ count: Int, from start: Place = Place()
     ) -> Claim {
-        let count = min(count, max(holders[Int(slot)].capacity - start.depth, 0))
+        let most = min(holders[Int(slot)].capacity, Self.longestPath)
+        let count = min(count, max(most - start.depth, 0))
         var place = walk(digests, count, from: start) { _, _ in }
         var fresh = count - (place.depth - start.depth)
         let newDigests = digests + (count - fresh)
@@ -42,6 +43,9 @@ extension PrefixTrie {
         trimToCapacity(slot)
         return Claim(node: place.node, depth: place.depth + fresh, before: before, truncated: truncated)
     }
+
+    /// Depths are 32 bits wide.
+    private static let longestPath = Int(Int32.max)
 
     private struct Path {
         /// Nodes of the path that the server does not hold.
