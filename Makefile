@@ -26,21 +26,21 @@ help:
 	@echo "make TARGET, one of:"
 	@sed -n 's/^## /  /p' $(MAKEFILE_LIST)
 
-## demo          replay a small trace through every policy (TRACE=file for a Mooncake trace, ARGS='--limit 500')
+## demo              replay a small trace through every policy (TRACE=file for a Mooncake trace, ARGS='--limit 500')
 .PHONY: demo
-demo: $(SO) $(VENV)/ready
-	@$(HERE) $(VPYTHON) examples/python/replay.py $(if $(TRACE),--trace $(TRACE)) $(ARGS)
+demo: $(SO)
+	@$(HERE) $(if $(wildcard $(VPYTHON)),$(VPYTHON),$(PYTHON)) examples/python/replay.py $(if $(TRACE),--trace $(TRACE)) $(ARGS)
 
-## test          everything CI runs: format, build, unit, sanitizers, integration (about 10 minutes on 2 cores)
+## test              everything CI runs: format, build, unit, sanitizers, integration (about 10 minutes on 2 cores)
 .PHONY: test
 test: test-format lib test-unit test-sanitizers test-integration
 	@echo "== all tests passed"
 
-## lib           build/lib/libgotoni.so.0 and libgotoni.a: Embedded Swift, no Swift runtime needed
+## lib               build/lib/libgotoni.so.0 and libgotoni.a: Embedded Swift, no Swift runtime needed
 .PHONY: lib
 lib: $(SO)
 
-## install       into PREFIX (/usr/local): lib/libgotoni.so*, lib/libgotoni.a, lib/pkgconfig/gotoni.pc, include/gotoni.h
+## install           into PREFIX (/usr/local): lib/libgotoni.so*, lib/libgotoni.a, lib/pkgconfig/gotoni.pc, include/gotoni.h
 .PHONY: install
 install: $(SO)
 	@install -d $(PREFIX)/lib/pkgconfig $(PREFIX)/include
@@ -51,45 +51,46 @@ install: $(SO)
 	@install -m 644 include/gotoni.h $(PREFIX)/include/gotoni.h
 	@sed -e 's|@PREFIX@|$(abspath $(PREFIX))|' -e 's|@VERSION@|$(VERSION)|' Sources/GotoniABI/gotoni.pc.in \
 		> $(PREFIX)/lib/pkgconfig/gotoni.pc
-	@echo "install: $(PREFIX)/lib, $(PREFIX)/include"
+	@echo "installed in $(PREFIX). If that is not where your system looks:"
+	@echo "  export PKG_CONFIG_PATH=$(abspath $(PREFIX))/lib/pkgconfig LD_LIBRARY_PATH=$(abspath $(PREFIX))/lib"
 
-## wheel         build/wheel/*.whl: the Python package with the library inside
+## wheel             build/wheel/*.whl: the Python package with the library inside
 .PHONY: wheel
-wheel: $(SO) $(VENV)/ready
-	$(say) "wheel"
+wheel: $(SO) $(VENV)/made
 	@$(VPYTHON) bindings/python/build_wheel.py --library $(SO) --out $(BUILD)/wheel
+	@ls $(BUILD)/wheel/*.whl
 
-## bench-micro   measure beside gorgo-lb 0.2.0, check thresholds (build/bench-micro.json; about 2 minutes)
+## bench-micro       measure beside gorgo-lb 0.2.0, check thresholds (build/bench-micro.json; about 2 minutes)
 .PHONY: bench-micro
 bench-micro: $(SO) $(VENV)/bench-ready
 	@$(VPYTHON) benchmark/micro/bench.py --library $(SO) --include include --build $(BUILD)/bench \
 		--out $(BUILD)/bench-micro.json $(ARGS)
 
-## fuzz          drive the C library with hostile calls for SECONDS (600)
+## fuzz              drive the C library with hostile calls for SECONDS (600)
 SECONDS_TO_FUZZ = $(or $(SECONDS),600)
 .PHONY: fuzz
 fuzz: | deps
 	@Tests/Fuzz/run --seconds $(SECONDS_TO_FUZZ)
 
-## format        rewrite the Swift sources in the project's format
+## format            rewrite the Swift sources in the project's format
 .PHONY: format
-format:
+format: | deps
 	@swift format --in-place --recursive --configuration .swift-format $(FORMATTED)
 
-## clean         remove everything that was built, but not .venv
+## clean             remove everything that was built (.venv stays: rm -r .venv)
 .PHONY: clean
 clean:
 	@rm -rf $(BUILD) .build .build-* examples/swift/.build*
 
 # ----- Pieces of `make test`, to run alone -------------------------------------------------------------
 
-## test-format   the Swift sources are formatted
+## test-format       the Swift sources are formatted
 .PHONY: test-format
 test-format: | deps
 	$(say) "format"
-	@swift format lint --strict --recursive --configuration .swift-format $(FORMATTED)
+	@swift format lint --strict --recursive --configuration .swift-format $(FORMATTED) && echo "formatted"
 
-## test-unit     the core against naive models; SEED=n repeats one seed of a property test
+## test-unit         the core against naive models; SEED=n repeats one seed of a property test
 .PHONY: test-unit
 test-unit: | deps
 	$(say) "unit tests: building (about a minute), then about two minutes of random sequences"
@@ -136,7 +137,9 @@ deps:
 	@scripts/check-deps
 	@mkdir -p $(BUILD)
 
-$(SO): $(LIBRARY_SOURCES) | deps
+# The check is a step and not a prerequisite: what is built already needs no tools, so `sudo make install` works.
+$(SO): $(LIBRARY_SOURCES)
+	@scripts/check-deps
 	$(say) "libgotoni, as Embedded Swift (under a minute)"
 	@GOTONI_EMBEDDED=1 swift build --quiet -c release --scratch-path .build-embedded --product gotoni-shared
 	@GOTONI_EMBEDDED=1 swift build --quiet -c release --scratch-path .build-embedded --product gotoni-static
@@ -145,13 +148,19 @@ $(SO): $(LIBRARY_SOURCES) | deps
 	@ln -sf libgotoni.so.$(ABI) $(LIB)/libgotoni.so
 	@strip --strip-unneeded -o $@ .build-embedded/release/libgotoni-shared.so
 
-$(VENV)/ready: bindings/python/requirements-dev.txt | deps
-	$(say) "Python packages for the tests, into $(VENV)"
+$(VENV)/made: bindings/python/requirements-dev.txt
+	@scripts/check-deps
+	$(say) "a Python environment, in $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
+	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check $(shell grep ^setuptools bindings/python/requirements-dev.txt)
+	@touch $@
+
+$(VENV)/ready: bindings/python/requirements-dev.txt | $(VENV)/made
+	$(say) "Python packages for the tests, into $(VENV) (pytest, numpy, pyright: 350 MB, under a minute)"
 	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-$(VENV)/bench-ready: benchmark/micro/requirements.txt | $(VENV)/ready
+$(VENV)/bench-ready: benchmark/micro/requirements.txt | $(VENV)/made
 	$(say) "gorgo-lb, the router to compare with, into $(VENV)"
 	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

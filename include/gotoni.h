@@ -92,7 +92,7 @@ enum {
     GOTONI_E_TICKET_ENDED = -9,     /* the ticket was finished, or expired after a long silence */
     GOTONI_E_UNKNOWN_POLICY = -10,  /* no policy has this name or number */
     GOTONI_E_UNKNOWN_KNOB = -11,    /* no knob has this name or number */
-    GOTONI_E_BUFFER = -12,          /* the array is too small; *count says what is needed */
+    GOTONI_E_BUFFER = -12,          /* the array is too small; *count or *size says what is needed */
     GOTONI_E_BLOCK_SIZE = -13,      /* the engine's block size is no multiple of the router's block_tokens */
     GOTONI_E_UNKNOWN_PARENT = -14,  /* a KV event continues a block we never saw: events were lost */
     GOTONI_E_SNAPSHOT = -15,        /* the bytes are no snapshot, or were damaged */
@@ -345,9 +345,9 @@ gotoni_status gotoni_first_token(gotoni_router *router, uint64_t ticket, uint64_
 gotoni_status gotoni_progress(gotoni_router *router, uint64_t ticket, uint64_t now_ns);
 
 /* The request ended (GOTONI_FINISH_*). With OK its prompt counts as cached there. With any other outcome
- * before the first token, what the commit expected is withdrawn (and comes back when another request with
- * the same beginning that is open there gives its first token or finishes OK). Idempotent: a ticket that has ended already
- * gives GOTONI_OK and changes nothing. Errors: ARGUMENT (unknown outcome), TICKET. */
+ * before the first token, what the commit expected is withdrawn (and comes back when another open request
+ * with the same beginning gives its first token there or finishes OK). Idempotent: a ticket that has ended
+ * already gives GOTONI_OK and changes nothing. Errors: ARGUMENT (unknown outcome), TICKET. */
 gotoni_status gotoni_finish(gotoni_router *router, uint64_t ticket, uint32_t outcome, uint64_t now_ns);
 
 /* ===== Observations ================================================================================= */
@@ -575,14 +575,15 @@ gotoni_status gotoni_stats_get(gotoni_router *router, gotoni_stats *stats);
  * with their process), counters, metrics and the KV-event names. Format: little-endian, versioned, checked
  * by XXH3-64. It is portable between machines; load one only from where you would load a program from. */
 
-/* Writes a snapshot into `buffer`. *size receives the bytes needed, also when they do not fit.
+/* Writes a snapshot into `buffer`. *size receives the bytes needed, also when they do not fit (BUFFER), so
+ * a NULL buffer of capacity 0 asks for the size.
  * Takes time in proportion to the trie, under the lock. Errors: ARGUMENT, BUFFER, MEMORY. */
 gotoni_status gotoni_snapshot_save(gotoni_router *router, void *buffer, size_t capacity, size_t *size);
 
 /* Replaces the router's state by a snapshot. Open tickets end (finishing them later is GOTONI_OK). The
  * router must have the same block_tokens. On any error the router is as it was; damaged or hostile bytes are
  * an error, never a crash. Errors: ARGUMENT, SNAPSHOT, SNAPSHOT_VERSION, CAPACITY (does not fit the
- * configured bounds), MEMORY. */
+ * configured bounds), MEMORY. Times are not carried over: the new process may have another clock. */
 gotoni_status gotoni_snapshot_load(gotoni_router *router, const void *buffer, size_t size, uint64_t now_ns);
 
 #ifdef __cplusplus

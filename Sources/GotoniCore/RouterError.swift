@@ -34,9 +34,9 @@ public enum RouterError: Int32, Error, Sendable, CaseIterable {
         case .capacity: "a configured bound is reached; raise it or free something"
         case .ticket: "this router never issued such a ticket"
         case .ticketEnded: "the ticket has ended: it was finished, its server was removed, or it was silent too long"
-        case .unknownPolicy: "no policy has this name; list them"
-        case .unknownKnob: "no knob has this name; list them"
-        case .buffer: "the array is too small; grow it to the count that was returned and call again"
+        case .unknownPolicy: "no policy has this name or number; list them"
+        case .unknownKnob: "no knob has this name or number; list them"
+        case .buffer: "the array is too small; grow it to the size that was returned and call again"
         case .blockSize:
             "the engine's block size is not a multiple of the router's block_tokens; choose a divisor of it"
         case .unknownParent: "the event continues a block that is not known, so events were lost; clear and replay"

@@ -25,15 +25,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:  # setuptools leaves build folders beside what it builds
         for name in SOURCES:
             copy(HERE / name, pathlib.Path(scratch, name))
-        if LICENSE.exists():
-            copy(LICENSE, pathlib.Path(scratch, "LICENSE"))
-        subprocess.run(
+        copy(LICENSE, pathlib.Path(scratch, "LICENSE"))
+        build = subprocess.run(
             [sys.executable, "-c", BUILD, options.out.resolve()],
             cwd=scratch,
             env={**os.environ, "GOTONI_LIBRARY": str(options.library.resolve())},
             stdout=subprocess.DEVNULL,
-            check=True,
+            stderr=subprocess.PIPE,  # setuptools warns of what it never does here
         )
+    if build.returncode:
+        sys.exit(build.stderr.decode())
 
 
 def copy(source: pathlib.Path, target: pathlib.Path) -> None:

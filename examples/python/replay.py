@@ -173,7 +173,7 @@ class Result(NamedTuple):
     decisions_per_second: float
 
 
-def replay(policy: str, trace: list[Request], seed: int, kv_capacity_tokens: int) -> Result:
+def replay(policy: str, trace: list[Request], seed: int, kv_capacity_tokens: int, knobs: dict[str, float]) -> Result:
     servers = {id: Server(rtt_ms) for id, rtt_ms in RTT_MS.items()}
     events: list[tuple[float, int, Callable[..., None]]] = []  # (when, order, what): heapq never compares `what`
     order = itertools.count()
@@ -182,6 +182,8 @@ def replay(policy: str, trace: list[Request], seed: int, kv_capacity_tokens: int
     with gotoni.Router(policy=policy, seed=seed, default_kv_capacity_tokens=kv_capacity_tokens) as router:
         # A trace too heavy for three servers queues for longer than a live router would believe in a ticket.
         router.knobs["ticket_silence_ms"] = gotoni.knobs()["ticket_silence_ms"].maximum
+        for name, value in knobs.items():
+            router.knobs[name] = value
         for id, server in servers.items():
             router.add_server(id, now_ns=0)
             router.observe_rtt(id, server.rtt_ms, now_ns=0)
@@ -248,7 +250,8 @@ def table(results: list[Result]) -> str:
 EXPLANATION = """\
 matched tokens: share of prompt tokens the router believed cached on the chosen server
 busiest server: its share relative to the mean; 1.00 is even, 3.00 is all on one
-mean wait:      from arrival to first token in a toy model of the servers, not a measurement
+mean wait:      from arrival to first token in a toy where decoding slows nobody down; gorgo makes room for
+                decoding (--knob running_cost_factor=0 tells it not to). One seed says little: try others
 decisions:      route and commit from Python, nothing else counted"""
 
 
@@ -258,6 +261,14 @@ def policy_names(text: str) -> list[str]:
         if name not in gotoni.policies():
             raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(gotoni.policies())}")
     return names
+
+
+def knob_setting(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=NUMBER, such as running_cost_factor=0") from None
 
 
 def positive(number: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -294,13 +305,18 @@ def main() -> None:
         metavar="TOKENS",
         help="KV cache of each server [%(default)s]",
     )
+    parser.add_argument(
+        "--knob", type=knob_setting, action="append", default=[], metavar="NAME=NUMBER", help="sets a knob; repeatable"
+    )
     parser.add_argument("--limit", type=positive(int), metavar="N", help="only the first N lines of the trace")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="also write the results as JSON")
     options = parser.parse_args()
 
     try:
         trace = read_trace(options.trace, options.limit, options.time_scale, random.Random(options.seed))
-        results = [replay(policy, trace, options.seed, options.kv_capacity) for policy in options.policies]
+        knobs = dict(options.knob)
+        replay(options.policies[0], trace[:200], options.seed, options.kv_capacity, knobs)  # warms the machine up
+        results = [replay(policy, trace, options.seed, options.kv_capacity, knobs) for policy in options.policies]
     except (TraceError, gotoni.GotoniError) as error:
         sys.exit(f"replay.py: {error}")
     if sys.stderr.isatty():

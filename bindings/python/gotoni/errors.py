@@ -114,6 +114,6 @@ _CLASSES: dict[int, type[GotoniError]] = {
 }
 
 
-def error_for(status: int) -> GotoniError:
-    """The exception for a negative status, in the library's words."""
-    return _CLASSES.get(status, GotoniError)(status, gotoni_status_text(status).decode())
+def error_for(status: int, detail: str = "") -> GotoniError:
+    """The exception for a negative status, in the library's words, or in `detail` where that says more."""
+    return _CLASSES.get(status, GotoniError)(status, detail or gotoni_status_text(status).decode())

@@ -12,7 +12,7 @@ from ._abi import (
     gotoni_policy_from_name,
     gotoni_policy_name,
 )
-from .errors import error_for
+from .errors import RangeError, error_for
 from .results import KnobInfo
 
 if TYPE_CHECKING:
@@ -29,9 +29,15 @@ def policies() -> list[str]:
 
 def policy_number(name: str) -> int:
     number = c_uint32()
-    if status := gotoni_policy_from_name(name.encode(), byref(number)):
-        raise error_for(status)
+    if status := gotoni_policy_from_name(_encoded(name), byref(number)):
+        raise error_for(status, f"{name!r} is none of the policies {', '.join(policies())}")
     return number.value
+
+
+def _encoded(name: str) -> bytes:
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers need not be typed
+        raise TypeError(f"a policy or knob is named by a string, not by {name!r}")
+    return name.encode()
 
 
 def knobs() -> dict[str, KnobInfo]:
@@ -58,7 +64,12 @@ class Knobs(Mapping[str, float]):
         return value.value
 
     def __setitem__(self, name: str, value: float) -> None:
-        self._router._call(gotoni_knob_set, _knob_number(name), value)
+        try:
+            self._router._call(gotoni_knob_set, _knob_number(name), value)
+        except RangeError as error:
+            info = knobs()[name]
+            bounds = f"{info.minimum:g} to {info.maximum:g} {info.unit}".rstrip()
+            raise error_for(error.code, f"{name} must be {bounds}, not {value}") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(knobs())
@@ -72,6 +83,6 @@ class Knobs(Mapping[str, float]):
 
 def _knob_number(name: str) -> int:
     number = c_uint32()
-    if status := gotoni_knob_from_name(name.encode(), byref(number)):
-        raise error_for(status)
+    if status := gotoni_knob_from_name(_encoded(name), byref(number)):
+        raise error_for(status, f"{name!r} is none of the knobs {', '.join(knobs())}")
     return number.value
