@@ -50,6 +50,7 @@
  *             describe wrongly, such as a token_count beyond the array, cannot be detected.)
  * NULL        A NULL router, a NULL pointer to something that is needed and an array that is not aligned for
  *             its elements give GOTONI_E_ARGUMENT everywhere. A pointer whose count is 0 is not looked at.
+ * Memory      Calls that take a prompt can also give GOTONI_E_MEMORY.
  * fork        A router may be used in the child only if no other thread was inside a call during fork().
  */
 #ifndef GOTONI_H
@@ -155,7 +156,7 @@ void gotoni_router_destroy(gotoni_router *router);
 
 /* Walks everything the router holds and checks its invariants (sums equal their parts, a prefix's holders
  * hold its beginning too, bytes within budget ...). For tests and for doubt at 3 a.m.: takes time in
- * proportion to what is held, under the lock. Errors: CORRUPT. */
+ * proportion to what is held (and to the square of the servers that share a prefix), under the lock. Errors: CORRUPT. */
 gotoni_status gotoni_router_check(gotoni_router *router);
 
 /* ===== Servers ====================================================================================== */
@@ -199,7 +200,7 @@ typedef struct gotoni_server_info {
     uint64_t foreign_running_tokens;
     uint64_t predicted_cached_tokens;  /* parity meter: sum of matched tokens of requests ... */
     uint64_t reported_cached_tokens;   /* ... for which the engine reported this many cached */
-    uint64_t parity_reports;           /* how many such requests */
+    uint64_t parity_reports;           /* how many such reports */
     uint64_t kv_blocks_stored;         /* KV events taken in, in engine blocks */
     uint64_t kv_blocks_removed;
     uint64_t kv_blocks_orphaned;       /* stored events refused for an unknown parent */
@@ -234,7 +235,7 @@ gotoni_status gotoni_server_get(gotoni_router *router, uint64_t id, uint64_t now
  * route chooses AND counts, so that a burst does not all see the same idle server. Each later call only
  * moves forward: repeating one, or skipping one, is harmless (first_token implies commit). A ticket must be
  * finished; one that falls silent (no commit, first_token, progress) for the knob ticket_silence_ms is
- * ended by the router, so a crashed caller leaks nothing. Age alone never ends a ticket. */
+ * ended by the router (as if it had failed), so a crashed caller leaks nothing. Age alone never ends a ticket. */
 
 typedef struct gotoni_request {
     uint32_t struct_size;
@@ -288,7 +289,7 @@ typedef struct gotoni_candidate {
     uint32_t struct_size;
     uint32_t verdict;         /* GOTONI_ELIGIBLE ... */
     uint64_t server;
-    uint64_t matched_tokens;
+    uint64_t matched_tokens;  /* 0 for an excluded server: it is not looked at */
     uint64_t uncached_tokens;
     uint64_t queued_requests;
     uint64_t running_requests;
@@ -313,7 +314,7 @@ enum {
 };
 
 /* Chooses a server for `request`, reserves its place and fills *decision (set decision->struct_size first).
- * Allocates nothing once the router has seen prompts of that length.
+ * Allocates nothing once the router has seen prompts of that length (up to 131,072 blocks).
  * Errors: ARGUMENT, RANGE (prompt too long), NO_SERVER, SATURATED, CAPACITY (tickets). */
 gotoni_status gotoni_route(gotoni_router *router, const gotoni_request *request, uint64_t now_ns,
                            gotoni_decision *decision);
@@ -352,8 +353,8 @@ gotoni_status gotoni_finish(gotoni_router *router, uint64_t ticket, uint32_t out
 
 /* ===== Observations ================================================================================= */
 
-/* A round trip time sample, in ns (0 is a fine value: a server on this host). The estimate is the smallest
- * sample of the last rtt_window_ms plus a moving average of the excess over it: the distance, plus the
+/* A round trip time sample, in ns (0 is a fine value: a server on this host). The estimate is about the
+ * smallest sample of the last rtt_window_ms plus a moving average of the excess over it: the distance, plus the
  * congestion of the moment. Errors: UNKNOWN_SERVER, RANGE (above one hour). */
 gotoni_status gotoni_observe_rtt(gotoni_router *router, uint64_t id, uint64_t rtt_ns, uint64_t now_ns);
 

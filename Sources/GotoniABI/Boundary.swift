@@ -2,7 +2,7 @@ internal import CGotoni
 internal import GotoniCore
 
 // How values cross: handles, statuses, structs that grow, arrays that are described by pointer and count. Every pointer
-// of the boundary is read or written through this file.
+// of the boundary is checked in this file.
 
 /// Runs `body` and turns an error into its code.
 @inline(__always) func status(_ body: () throws(RouterError) -> Void) -> gotoni_status {
@@ -89,11 +89,19 @@ func write<T: BitwiseCopyable>(_ value: T, to target: UnsafeMutablePointer<T>) t
     return UnsafeBufferPointer(start: pointer, count: count)
 }
 
-/// Sets `*count` to how many there are. Errors: argument (NULL with a capacity), buffer (they do not fit).
-func fit(_ available: Int, _ array: Bool, _ capacity: Int, _ count: UnsafeMutablePointer<Int>) throws(RouterError) {
-    guard array || capacity == 0 else { throw .argument }
+/// Sets `*count` to how many there are. Errors: argument (NULL with a capacity, misaligned), buffer (they do not fit).
+func fit<T>(
+    _ available: Int, _ array: UnsafeMutablePointer<T>?, _ capacity: Int, _ count: UnsafeMutablePointer<Int>
+) throws(RouterError) {
+    guard capacity == 0 || isUsable(array) else { throw .argument }
     count.pointee = available
-    guard capacity >= available else { throw .buffer }
+    // A size_t beyond Int.max arrives negative and is room enough for anything.
+    guard capacity < 0 || capacity >= available else { throw .buffer }
+}
+
+/// Neither NULL nor misaligned.
+func isUsable<T>(_ array: UnsafeMutablePointer<T>?) -> Bool {
+    array != nil && Int(bitPattern: array) % MemoryLayout<T>.alignment == 0
 }
 
 /// The bytes of a NUL-terminated name, without the NUL. Errors: argument (NULL).

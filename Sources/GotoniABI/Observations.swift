@@ -51,7 +51,7 @@ internal import GotoniCore
         try router.withPrompt(Span(_unsafeElements: tokens), namespace: seed) { (router, prompt) throws(RouterError) in
             try router.stored(
                 on: ServerID(id), prompt, hashes: Span(_unsafeElements: hashes),
-                span: Int(event.block_size) / blockTokens, parent: parent, now: Nanoseconds(now))
+                span: Int(event.block_size) / blockTokens, parent: parent, seed: seed, now: Nanoseconds(now))
         }
     }
 }

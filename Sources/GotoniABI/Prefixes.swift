@@ -11,8 +11,9 @@ internal import GotoniCore
         try request.withPrompt(handle) { (router, prompt) throws(RouterError) in
             // Nothing is written before it is clear that everything fits, so it is counted where that is not certain.
             var available = 0
-            if capacity < router.serverCount { router.match(prompt) { _, _ in available += 1 } }
-            try fit(available, servers != nil && matched != nil, capacity, count)
+            if capacity >= 0 && capacity < router.serverCount { router.match(prompt) { _, _ in available += 1 } }
+            try fit(available, servers, capacity, count)
+            try fit(available, matched, capacity, count)
             guard let servers, let matched else { return }
             var next = 0
             router.match(prompt) { id, tokens in

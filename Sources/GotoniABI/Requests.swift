@@ -55,7 +55,9 @@ struct BorrowedRequest {
         _ = try router(handle)
         guard count >= 0 else { throw .argument }
         if count == 0 { return }
-        guard let requests, let decisions, let statuses else { throw .argument }
+        guard let requests, let decisions, let statuses, isUsable(decisions), isUsable(statuses) else {
+            throw .argument
+        }
         // The first element says how large all are, in the caller's header.
         let requestSize = try structSize(requests)
         let decisionSize = try structSize(decisions)
@@ -77,12 +79,13 @@ struct BorrowedRequest {
 ) -> gotoni_status {
     status { () throws(RouterError) in
         let count = try required(count)
+        let candidates = capacity == 0 ? nil : candidates
         let rowSize = try candidates.map { (first) throws(RouterError) in try structSize(first) } ?? 0
         if let decision { _ = try structSize(decision) }
         let request = try BorrowedRequest(request)
         let rows = UnsafeMutableRawPointer(candidates)
         let chosen = try request.withPrompt(handle) { (router, prompt) throws(RouterError) in
-            try fit(router.serverCount, rows != nil, capacity, count)
+            try fit(router.serverCount, candidates, capacity, count)
             var next = 0
             return try router.explain(
                 prompt, request.request, excluding: Span(_unsafeElements: request.excluded), now: Nanoseconds(now)

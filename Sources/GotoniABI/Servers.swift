@@ -42,7 +42,7 @@ internal import GotoniCore
 ) -> gotoni_status {
     locked(handle) { (router) throws(RouterError) in
         let count = try required(count)
-        try fit(router.serverCount, ids != nil, capacity, count)
+        try fit(router.serverCount, ids, capacity, count)
         guard let ids else { return }
         var next = 0
         router.forEachServer { id in

@@ -91,9 +91,8 @@ struct Ledger: ~Copyable {
         return Ticket(UInt64(generation) << 32 | UInt64(item))
     }
 
-    /// Moves a queued ticket to running.
+    /// Moves a ticket that is queued to running.
     mutating func run(_ row: UInt32, servers: inout ServerTable) {
-        guard self[row].phase != .running else { return }
         let before = self[row].load
         self[row].phase = .running
         let after = self[row].load

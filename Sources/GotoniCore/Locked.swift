@@ -9,7 +9,7 @@ struct Locked<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
     private let value: UnsafeMutablePointer<Value>
 
     init(_ value: consuming Value) throws(RouterError) {
-        // Whole cache lines of its own, so that spinning on the mutex disturbs nothing else.
+        // Room to itself, so that spinning on the mutex disturbs little else.
         guard let memory = gotoni_platform_allocate(2, 64) else { throw .memory }
         let mutex = memory.bindMemory(to: pthread_mutex_t.self, capacity: 1)
         guard pthread_mutex_init(mutex, nil) == 0 else {

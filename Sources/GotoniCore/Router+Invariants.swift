@@ -29,6 +29,6 @@ extension Router {
             }
         }
         if eligible != servers.eligibleCount { return "the number of eligible servers is wrong" }
-        return try trie.violation(otherCells: ticketCells + external.count)
+        return try trie.violation(otherCells: ticketCells)
     }
 }

@@ -55,6 +55,7 @@ extension Router {
         let keep = Int(cached) / configuration.blockTokens
         read(entry.run)
         trie.disclaim(entry.slot, digests.base, Int(entry.run.count), keep: keep)
+        ledger[row].blocksBefore = min(entry.blocksBefore, keep)
         if entry.phase != .reserved { claim(row) }
     }
 
@@ -72,19 +73,19 @@ extension Router {
     }
 
     /// Claims the ticket's prompt for its server. Gives how many of its blocks the server held before.
-    /// A server that went down meanwhile comes back with an empty cache.
+    /// A server that is down comes back with an empty cache: nothing is claimed, so nothing will be withdrawn.
     @discardableResult private mutating func claim(_ row: UInt32) -> Int {
         let entry = ledger[row]
-        guard servers[entry.slot].state != .down else { return 0 }
+        guard servers[entry.slot].state != .down else { return .max }
         read(entry.run)
         return trie.claim(entry.slot, digests.base, Int(entry.run.count)).before
     }
 
     /// Takes back what the commit of a request that came to nothing had added.
-    private mutating func withdraw(_ row: UInt32) {
+    mutating func withdraw(_ row: UInt32) {
         let entry = ledger[row]
         read(entry.run)
-        trie.disclaim(entry.slot, digests.base, Int(entry.run.count), keep: entry.blocksBefore)
+        trie.withdraw(entry.slot, digests.base, Int(entry.run.count), keep: entry.blocksBefore)
     }
 
     /// Spreads a run into `digests`, which `route` made large enough.

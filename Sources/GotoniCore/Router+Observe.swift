@@ -50,23 +50,38 @@ extension Router {
             servers.update(slot) { $0.incarnation = incarnation }
         }
         if let capacity = metrics.kvCapacityTokens { setCapacity(slot, capacity) }
-        if metrics.hasLoad { servers.setForeign(slot, foreign(metrics, own: servers[slot].own), now: self.now) }
+        if metrics.hasLoad { servers.setForeign(slot, foreign(metrics, servers[slot]), now: self.now) }
     }
 
-    /// What the engine has beyond ours. Requests whose tokens it does not report count with a prior.
-    private func foreign(_ metrics: EngineMetrics, own: Load) -> Load {
-        func beyond(_ reported: UInt64?, _ own: UInt64) -> UInt64 { max(reported ?? 0, own) - own }
+    /// What the engine has beyond ours. A figure it does not report stays what it was while that is fresh; tokens it
+    /// never reports are assumed per request.
+    ///
+    /// Engines count a request as running as soon as they prefill it, while ours is queued until its first token: so ours
+    /// that are not among the reported queued are looked for among the running.
+    private func foreign(_ metrics: EngineMetrics, _ row: ServerRow) -> Load {
+        let (own, before) = (row.own, row.foreign)
+        func beyond(_ reported: UInt64, _ own: UInt64) -> UInt64 { max(reported, own) - own }
         func assumed(_ requests: UInt64) -> UInt64 {
             let (tokens, overflow) = requests.multipliedReportingOverflow(by: tuning.tokensPerRequest)
             return overflow ? EngineMetrics.most : min(tokens, EngineMetrics.most)
         }
-        var load = Load()
-        load.queuedRequests = beyond(metrics.queuedRequests, own.queuedRequests)
-        load.runningRequests = beyond(metrics.runningRequests, own.runningRequests)
-        load.queuedTokens =
-            metrics.queuedTokens.map { beyond($0, own.queuedTokens) } ?? assumed(load.queuedRequests)
-        load.runningTokens =
-            metrics.runningTokens.map { beyond($0, own.runningTokens) } ?? assumed(load.runningRequests)
+        var load = before
+        let prefilling = metrics.queuedRequests.map { beyond(own.queuedRequests, $0) } ?? 0
+        let prefillingTokens =
+            metrics.queuedTokens.map { beyond(own.queuedTokens, $0) }
+            ?? (prefilling > 0 ? own.queuedTokens : 0)
+        if let queued = metrics.queuedRequests {
+            load.queuedRequests = beyond(queued, own.queuedRequests)
+            load.queuedTokens = assumed(load.queuedRequests)
+        }
+        if let running = metrics.runningRequests {
+            load.runningRequests = beyond(running, own.runningRequests + prefilling)
+            load.runningTokens = assumed(load.runningRequests)
+        }
+        if let queued = metrics.queuedTokens { load.queuedTokens = beyond(queued, own.queuedTokens) }
+        if let running = metrics.runningTokens {
+            load.runningTokens = beyond(running, own.runningTokens + prefillingTokens)
+        }
         return load
     }
 }

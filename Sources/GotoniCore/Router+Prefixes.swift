@@ -41,8 +41,7 @@ extension Router {
     public mutating func clearPrefixes(now: Nanoseconds) {
         advance(to: now)
         trie.clear()
-        for slot in 0..<servers.highWater { external.clear(Slot(slot), &trie) }
     }
 
-    public func prefixStatistics() -> PrefixStatistics { trie.statistics(otherBuckets: external.buckets) }
+    public func prefixStatistics() -> PrefixStatistics { trie.statistics() }
 }

@@ -59,7 +59,7 @@ extension Router {
     /// Forgets what a server holds, and the names its KV events gave.
     mutating func forgetPrefixes(_ slot: Slot) {
         trie.clear(slot)
-        external.clear(slot, &trie)
+        trie.clearExternals(slot)
     }
 
     private mutating func configure(_ slot: Slot, _ server: ServerConfiguration) {

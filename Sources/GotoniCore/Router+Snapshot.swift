@@ -89,7 +89,11 @@ extension Router {
         // The ledger stays, so that the tickets it issued are still known as ended.
         swap(&servers, &fresh.servers)
         swap(&trie, &fresh.trie)
-        swap(&external, &fresh.external)
+        // Counters go on.
+        trie.counts.evictedByCapacity = fresh.trie.counts.evictedByCapacity
+        trie.counts.evictedByBudget = fresh.trie.counts.evictedByBudget
+        trie.counts.truncated = fresh.trie.counts.truncated
+        fresh.chance.draws = chance.draws
         (policy, tuning, chance) = (fresh.policy, fresh.tuning, fresh.chance)
     }
 
@@ -132,7 +136,8 @@ extension Router {
         let known = try input.get(UInt32.self)
         let minimum = try input.get(UInt64.self)
         let excess = try input.getDouble()
-        guard reported <= 1, known <= 1, minimum <= Self.longestRTT, (0...Double(Self.longestRTT)).contains(excess)
+        guard maxRequests > 0, reported <= 1, known <= 1, minimum <= Self.longestRTT,
+            (0...Double(Self.longestRTT)).contains(excess)
         else {
             throw .snapshot
         }

@@ -56,7 +56,7 @@ extension Router {
         result.evictedTokensCapacity = trie.counts.evictedByCapacity * block
         result.evictedTokensBudget = trie.counts.evictedByBudget * block
         result.truncatedInserts = trie.counts.truncated
-        result.bytes = trie.bytes(otherBuckets: external.buckets)
+        result.bytes = trie.bytes
         result.budgetBytes = trie.budget
         result.randomDraws = chance.draws
         return result

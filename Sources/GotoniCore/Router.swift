@@ -14,7 +14,6 @@ public struct Router: ~Copyable {
     var servers: ServerTable
     var ledger: Ledger
     var trie: PrefixTrie
-    var external: ExternalBlocks
     var tuning = Tuning()
     var chance: Chance
     var counters = Counters()
@@ -31,14 +30,12 @@ public struct Router: ~Copyable {
         let ledger = try Ledger(limit: Int(configuration.maxTickets))
         let trie = try PrefixTrie(
             blockTokens: configuration.blockTokens, budget: Int(configuration.memoryBudgetBytes), slots: maxServers)
-        let external = try ExternalBlocks(cells: trie.cells)
         let matches = try Matches(limit: maxServers)
         let digests = try Buffer<UInt64>(count: 1024)
         self.configuration = configuration
         self.servers = servers
         self.ledger = ledger
         self.trie = trie
-        self.external = external
         self.matches = matches
         self.digests = digests
         chance = Chance(random: SplitMix64(seed: configuration.seed))
@@ -51,6 +48,7 @@ public struct Router: ~Copyable {
         self.now = now
         servers.forgetStaleMetrics(now: now, ttl: tuning.metricsTTL)
         while let row = ledger.nextOpen(after: nil), now.since(ledger[row].lastSeen) > tuning.ticketSilence {
+            if ledger[row].phase == .committed { withdraw(row) }
             endTicket(row)
             counters.expired += 1
         }

@@ -631,6 +631,16 @@ static void a_struct_size_that_cuts_a_pointer_in_two_is_refused(void) {
     end(router);
 }
 
+static void an_array_of_capacity_zero_is_not_looked_at(void) {
+    gotoni_router *router = router_with(1);
+    gotoni_request request = { .struct_size = sizeof request };
+    size_t count = 0;
+    gotoni_candidate *nowhere = (gotoni_candidate *)(uintptr_t)64; /* as an empty vector's data() may be */
+    STATUS(gotoni_explain(router, &request, 0, nowhere, 0, &count, NULL), GOTONI_E_BUFFER);
+    EQUAL(count, 1);
+    end(router);
+}
+
 int main(void) {
     make_prompts();
     TEST(a_decision_explains_itself);
@@ -670,5 +680,6 @@ int main(void) {
     TEST(time_does_not_run_backwards);
     TEST(the_end_of_time_is_a_time_like_any_other);
     TEST(a_struct_size_that_cuts_a_pointer_in_two_is_refused);
+    TEST(an_array_of_capacity_zero_is_not_looked_at);
     return check_result();
 }

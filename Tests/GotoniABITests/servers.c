@@ -325,6 +325,19 @@ static void an_id_used_again_starts_clean(void) {
     end(router);
 }
 
+static void a_list_checks_its_array_and_takes_any_capacity(void) {
+    gotoni_router *router = router_with(1);
+    uint64_t room[2] = { 0, 0 };
+    size_t count = 9;
+    uint64_t *misaligned = (uint64_t *)(void *)((char *)room + 1);
+    STATUS(gotoni_server_list(router, misaligned, 1, &count), GOTONI_E_ARGUMENT);
+    EQUAL(room[0], 0);
+    OK(gotoni_server_list(router, room, SIZE_MAX, &count));
+    EQUAL(count, 1);
+    EQUAL(room[0], 1);
+    end(router);
+}
+
 int main(void) {
     TEST(a_new_server_is_up_empty_and_far_as_unknown);
     TEST(any_number_is_a_fine_id);
@@ -347,5 +360,6 @@ int main(void) {
     TEST(a_smaller_cache_evicts_at_once_the_least_recently_used_first);
     TEST(a_removed_server_takes_its_prefixes_and_tickets_with_it);
     TEST(an_id_used_again_starts_clean);
+    TEST(a_list_checks_its_array_and_takes_any_capacity);
     return check_result();
 }

@@ -15,7 +15,8 @@ import Testing
         let seed = try parent.map { try test.router.digest(of: $0, on: ServerID(id)) ?? 0 } ?? 0
         try test.prompt.compute(tokens.span, blockTokens: blockTokens, seed: seed)
         try test.router.stored(
-            on: ServerID(id), test.prompt, hashes: hashes.span, span: size / blockTokens, parent: parent, now: test.now)
+            on: ServerID(id), test.prompt, hashes: hashes.span, span: size / blockTokens, parent: parent, seed: seed,
+            now: test.now)
     }
 
     private func remove(_ test: RouterUnderTest, _ hashes: [UInt64], on id: UInt64 = 1) throws {
@@ -47,7 +48,7 @@ import Testing
     @Test func applyingTwiceIsHarmless() throws {
         let test = try router()
         for _ in 0..<3 { try store(test, tokens("abcdefgh"), Array(names[0..<2]), size: 4) }
-        #expect(test.router.external.count == 2)
+        #expect(test.router.trie.externals.items == 2)
         #expect(test.router.trie.counts.blocks == 4)
         for _ in 0..<2 { try remove(test, [names[1]]) }
         #expect(try test.match(tokens("abcdefgh")) == [1: 4])
@@ -94,11 +95,54 @@ import Testing
         #expect(test.router.trie.counts.nodes == 1 && test.router.trie.counts.blocks == 200)
     }
 
+    /// Names come out of the same budget as prefixes and go with what they name: a full router takes new events in, other
+    /// servers still learn, and what is named last is known.
+    @Test func namesDoNotStarveTheTrie() throws {
+        let test = try RouterUnderTest(RouterUnderTest.small(blockTokens: 16, budget: 1 << 17), servers: 2)
+        try test.router.update(ServerConfiguration(id: ServerID(1), kvCapacityTokens: .max), now: test.now)
+        for name in UInt64(1)...5_000 {
+            let block = (0..<16).map { UInt32($0) + UInt32(name) * 100 }
+            try store(test, block, [name], size: 16)
+        }
+        #expect(try test.router.violation() == nil)
+        #expect(try test.match((0..<16).map { UInt32($0) + 500_000 }) == [1: 16])
+        let other = [UInt32](repeating: 7, count: 160)
+        try test.insert(other, on: 2)
+        #expect(try test.match(other) == [2: 160])
+    }
+
+    /// A long event into a router full of another server's prefixes: all or nothing is named and claimed.
+    @Test func aFullRouterTakesALongEventIn() throws {
+        let test = try RouterUnderTest(RouterUnderTest.small(blockTokens: 16, budget: 1 << 17), servers: 2)
+        for server in UInt64(1)...2 {
+            try test.router.update(ServerConfiguration(id: ServerID(server), kvCapacityTokens: .max), now: test.now)
+        }
+        for prompt in UInt32(0)..<500 { try test.insert((0..<320).map { $0 + prompt * 1_000 }, on: 1) }
+        let event = (0..<1_600).map { UInt32($0) + 900_000 }
+        try store(test, event, Array(1...100), size: 16, on: 2)
+        #expect(try test.match(event) == [2: 1_600])
+        try remove(test, Array(1...100), on: 2)
+        #expect(try test.match(event).isEmpty)
+        #expect(test.router.trie.externals.items == 0)
+        #expect(try test.router.violation() == nil)
+    }
+
+    @Test func aParentThatWasForgottenIsLost() throws {
+        let test = try router()
+        try test.router.update(ServerConfiguration(id: ServerID(1), kvCapacityTokens: 8), now: test.now)
+        try store(test, tokens("abcdefgh"), Array(names[0..<2]), size: 4)
+        try test.insert(tokens("12345678"), on: 1)
+        #expect(throws: RouterError.unknownParent) {
+            try store(test, tokens("ijkl"), [names[2]], parent: names[1], size: 4)
+        }
+        #expect(test.router.trie.externals.items == 0, "names go with what they name")
+    }
+
     @Test func clearingForgetsNamesToo() throws {
         let test = try router()
         try store(test, tokens("abcd"), [names[0]], size: 4)
         try test.router.clearPrefixes(of: ServerID(1), now: test.now)
-        #expect(test.router.external.count == 0)
+        #expect(test.router.trie.externals.items == 0)
         #expect(throws: RouterError.unknownParent) {
             try store(test, tokens("efgh"), [names[1]], parent: names[0], size: 4)
         }

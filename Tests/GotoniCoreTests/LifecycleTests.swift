@@ -51,6 +51,45 @@ import Testing
         #expect(try test.match(tokens("system prompt")) == [1: 7], "what was there before stays")
     }
 
+    /// One of several requests behind a system prompt fails: the others' system prompt stays.
+    @Test func aFailureLeavesWhatOthersProved() throws {
+        let test = try RouterUnderTest(servers: 1)
+        let failing = try test.route(tokens("system prompt: one")).ticket!
+        try test.router.commit(failing, now: test.now)
+        _ = try test.serve(tokens("system prompt: two"))
+        try test.router.finish(failing, .cancelled, now: test.now)
+        #expect(try test.match(tokens("system prompt: two")) == [1: 18])
+        #expect(try test.match(tokens("system prompt: one")) == [1: 15])
+    }
+
+    @Test func aFailureLeavesItsContinuations() throws {
+        let test = try RouterUnderTest(servers: 1)
+        let failing = try test.route(tokens("turn one")).ticket!
+        try test.router.commit(failing, now: test.now)
+        _ = try test.serve(tokens("turn one, turn two"))
+        try test.router.finish(failing, .failed, now: test.now)
+        #expect(try test.match(tokens("turn one, turn two")) == [1: 18])
+    }
+
+    @Test func whatWasCommittedWhileDownIsNotWithdrawn() throws {
+        let test = try RouterUnderTest(servers: 1)
+        let ticket = try test.route(tokens("prompt")).ticket!
+        try test.router.mark(ServerID(1), .down, now: test.now)
+        try test.router.commit(ticket, now: test.now)
+        try test.router.mark(ServerID(1), .up, now: test.now)
+        try test.insert(tokens("prompt"), on: 1)
+        try test.router.finish(ticket, .failed, now: test.now)
+        #expect(try test.match(tokens("prompt")) == [1: 6])
+    }
+
+    @Test func aTicketThatExpiresBeforeItsFirstTokenFailed() throws {
+        let test = try RouterUnderTest(servers: 1)
+        try test.router.commit(try test.route(tokens("prompt")).ticket!, now: test.now)
+        test.wait(milliseconds: 600_001)
+        #expect(try test.router.info(ServerID(1), now: test.now).heldTokens == 0)
+        #expect(test.router.statistics().expired == 1)
+    }
+
     /// The failure takes along what another open request with the same prompt relies on; that one's end brings it back.
     @Test func anotherRequestsSuccessBringsAWithdrawnPromptBack() throws {
         let test = try RouterUnderTest(servers: 1)

@@ -28,6 +28,44 @@ import Testing
         #expect(try test.explain([1]).rows[0].load.runningRequests == 2, "ours are on their way")
     }
 
+    /// An engine calls a request running while it prefills; ours is queued until its first token. It is one request.
+    @Test func ourOwnPrefillingRequestIsNotForeign() throws {
+        let test = try RouterUnderTest(servers: 1)
+        try test.load(1, tokens: 300)
+        try observe(test, 1) {
+            $0.queuedRequests = 0
+            $0.runningRequests = 1
+        }
+        let load = try test.explain([1]).rows[0].load
+        #expect(load.requests == 1 && load.tokens == 300)
+        try observe(test, 1) {
+            $0.queuedRequests = 0
+            $0.runningRequests = 2
+            $0.queuedTokens = 0
+            $0.runningTokens = 500
+        }
+        #expect(try test.explain([1]).rows[0].load.tokens == 500)
+    }
+
+    @Test func aFigureThatIsNotReportedStaysWhatItWas() throws {
+        let test = try RouterUnderTest(servers: 1)
+        try observe(test, 1) {
+            $0.queuedRequests = 5
+            $0.runningRequests = 7
+        }
+        try observe(test, 1) { $0.queuedRequests = 4 }
+        let load = try test.explain([1]).rows[0].load
+        #expect(load.queuedRequests == 4 && load.runningRequests == 7)
+    }
+
+    @Test func enormousLoadsDoNotWrap() throws {
+        let test = try RouterUnderTest(servers: 2)
+        try test.router.set(.tokensPerRequestPrior, to: 16_777_216)
+        try observe(test, 1) { $0.queuedRequests = EngineMetrics.most }
+        try observe(test, 2) { $0.queuedRequests = 1 }
+        #expect(try test.route([1]).server == ServerID(2))
+    }
+
     @Test func oldMetricsAreUnknownAgain() throws {
         let test = try RouterUnderTest(servers: 1)
         try observe(test, 1) { $0.queuedRequests = 10 }

@@ -81,7 +81,7 @@ import Testing
         try trie.claim(0, tokens("hello"))
         try trie.claim(1, tokens("help me"))
         try trie.claim(2, tokens("zebra"))
-        let statistics = trie.trie.statistics(otherBuckets: 0)
+        let statistics = trie.trie.statistics()
         #expect(statistics.nodes == 8)
         #expect(statistics.leaves == 4)
         #expect(statistics.maxDepth == 11)
@@ -95,7 +95,7 @@ import Testing
 
     @Test func anEmptyTrieIsARootThatIsALeaf() throws {
         let trie = try TrieUnderTest(blockTokens: 16, servers: 1)
-        let statistics = trie.trie.statistics(otherBuckets: 0)
+        let statistics = trie.trie.statistics()
         #expect(statistics.nodes == 1 && statistics.leaves == 1 && statistics.averageBranching == 0)
     }
 
@@ -137,7 +137,7 @@ import Testing
         for index in 0..<2_000 {
             last = (0..<random.pick(1...60)).map { _ in UInt32(truncatingIfNeeded: random.next()) }
             try trie.claim(index % 3, last)
-            #expect(trie.trie.bytes(otherBuckets: 0) <= budget)
+            #expect(trie.trie.bytes <= budget)
             #expect(try trie.match(last)[index % 3] == UInt32(last.count))
         }
         #expect(trie.trie.counts.evictedByBudget > 0)

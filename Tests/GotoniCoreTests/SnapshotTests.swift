@@ -95,6 +95,16 @@ import Testing
         #expect(throws: RouterError.capacity) { try load(bytes, into: fewServers) }
     }
 
+    @Test func countersGoOn() throws {
+        let test = try populated(seed: 8)
+        let bytes = try save(test)
+        let before = test.router.statistics()
+        try load(bytes, into: test)
+        let after = test.router.statistics()
+        #expect(before.evictedTokensCapacity > 0 && after.evictedTokensCapacity == before.evictedTokensCapacity)
+        #expect(after.randomDraws == before.randomDraws && after.routed == before.routed)
+    }
+
     @Test func openTicketsEndAndAreStillKnown() throws {
         let test = try populated(seed: 7)
         let bytes = try save(test)

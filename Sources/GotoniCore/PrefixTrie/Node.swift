@@ -19,8 +19,8 @@ struct Node: BitwiseCopyable {
     var run = Run()
     /// First cell of the holders beyond the inline one.
     var holders: Cells.Index = 0
-    /// External blocks, and forgotten nodes, that name this node (`PrefixTrie+Names.swift`).
-    var names: UInt32 = 0
+    /// First of the external blocks that hang here (`PrefixTrie+External.swift`).
+    var externals: Cells.Index = 0
     var holderCount: UInt16 = 0
     /// The inline holder, if `inlineSlot` is not `noSlot`: most nodes have one.
     var inlineSlot: Slot = noSlot

@@ -73,10 +73,11 @@ extension PrefixTrie {
     /// Frees cells for a claim at `place` with `fresh` new blocks by forgetting the oldest leaves. Gives how many new
     /// blocks fit; nil if not even the claim of the path does.
     private mutating func makeRoom(for fresh: Int, at place: Place, _ path: Path) -> (blocks: Int?, truncated: Bool) {
+        let splitsNothing = place.inside == cells[node: place.node].blocks
+        if fresh == 0 && path.missing == 0 && splitsNothing { return (0, false) }
         // A split: a node, the run cell it cuts, the chain of its copied holders.
-        let splits = place.inside < cells[node: place.node].blocks
         let holderCells = Self.holderCells(for: Int(cells[node: place.node].holderCount))
-        let splitting = splits ? 2 + holderCells : 0
+        let splitting = splitsNothing ? 0 : 2 + holderCells
         let fixed = splitting + (path.missing + 2) * Self.cellsPerAddedHolder + 1
         // One claim may fill at most half of the trie: a single absurd prompt shall not wipe it out.
         let most = min(fresh, cells.count / 2 * Cells.digestsPerCell)

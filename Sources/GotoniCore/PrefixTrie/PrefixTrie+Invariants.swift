@@ -3,12 +3,13 @@
 extension PrefixTrie {
     /// The first promise that is broken, in words; nil if all hold. `otherCells`: cells in use by others.
     func violation(otherCells: Int) throws(RouterError) -> StaticString? {
-        if bytes(otherBuckets: 0) > budget { return "bytes exceed the budget" }
+        if bytes > budget { return "bytes exceed the budget" }
         var found = Tally()
         if let broken = checkNodes(&found) { return broken }
         if found.nodes != counts.nodes { return "a node is not reachable from the root" }
+        if found.externals != externals.items { return "a name hangs on no node" }
         if found.blocks != counts.blocks { return "the block count is wrong" }
-        if 1 + found.cells + counts.forgotten + otherCells != usedCells { return "a cell is lost or counted twice" }
+        if 1 + found.cells + otherCells != usedCells { return "a cell is lost or counted twice" }
         if !nodeOrderIsSound(try Buffer(count: Int(untouched))) { return "the order of nodes is broken" }
         return checkHolders(found, try Buffer(count: Int(untouched)))
     }
@@ -18,6 +19,7 @@ extension PrefixTrie {
         var blocks = 0
         var cells = 0
         var holdings = 0
+        var externals = 0
     }
 
     /// Visits all nodes over the child lists, without recursion.
@@ -66,6 +68,21 @@ extension PrefixTrie {
         while cell != 0 {
             found.cells += 1
             cell = cells[holders: cell].next
+        }
+        return checkExternals(of: index, &found)
+    }
+
+    private func checkExternals(of node: Cells.Index, _ found: inout Tally) -> StaticString? {
+        var cell = cells[node: node].externals
+        var previous: Cells.Index = 0
+        while cell != 0 {
+            let block = cells[external: cell]
+            if block.node != node || block.nodePrevious != previous { return "a name hangs on another node" }
+            if external(block.slot, block.hash) != cell { return "a name is not found" }
+            found.cells += 1
+            found.externals += 1
+            previous = cell
+            cell = block.nodeNext
         }
         return nil
     }

@@ -17,6 +17,16 @@ extension PrefixTrie {
         if place.depth > keep { disclaim(slot, from: keep, at: place.node) }
     }
 
+    /// Takes back that `slot` holds the blocks of this prompt behind the first `keep`, but nothing that leads to anything
+    /// else it holds: a continuation, or another prompt with the same beginning.
+    mutating func withdraw(_ slot: Slot, _ digests: UnsafePointer<UInt64>, _ count: Int, keep: Int) {
+        guard keep < count else { return }
+        let place = walk(digests, count) { _, _ in }
+        let isEnd = place.inside == cells[node: place.node].blocks
+        guard place.depth == count, isEnd, heldSibling(cells[node: place.node].firstChild, slot) == 0 else { return }
+        disclaim(slot, from: ownPart(of: slot, from: keep, to: place), at: place.node)
+    }
+
     /// The first block from `start` on, on the way to `place`, that leads to nothing else that `slot` holds.
     ///
     /// An engine's block spans several of ours, so two of its blocks may begin alike and share some of ours; evicting
@@ -130,6 +140,7 @@ extension PrefixTrie {
 
     /// Takes `slot` off a node under which it holds nothing. The node goes with its last holder.
     private mutating func drop(_ holding: Holding, of slot: Slot, at node: Cells.Index) {
+        dropExternals(of: node, slot)
         leaveOrder(holding, of: slot)
         removeHolder(node, holding)
         holders[Int(slot)].blocks -= cells[node: node].blocks
@@ -140,11 +151,13 @@ extension PrefixTrie {
         assert(cells[node: node].firstChild == 0 && cells[node: node].holders == 0)
         counts.nodes -= 1
         counts.blocks -= cells[node: node].blocks
+        moveExternals(from: node)
         leaveOrder(node)
         leaveHash(node)
         unlinkChild(node)
         freeRun(cells[node: node].run)
-        if cells[node: node].names > 0 { forgetNamed(node) } else { giveBackNode(node) }
+        cells.markNode(node, false)
+        giveBack(node)
     }
 
     /// Takes `slot` off everything below `top`, children before parents.

@@ -23,17 +23,15 @@ public struct PrefixStatistics: Equatable, Sendable {
 }
 
 extension PrefixTrie {
-    /// Bytes in use: cells, and the buckets of this table and of `otherBuckets` in another one.
-    func bytes(otherBuckets: Int) -> Int {
-        usedCells * Cells.size + (children.buckets + otherBuckets) * 4 + cells.count / 8
-    }
+    /// Bytes in use: cells, the buckets of both tables, and the bits.
+    var bytes: Int { usedCells * Cells.size + (children.buckets + externals.buckets) * 4 + cells.count / 8 }
 
     /// Walks every cell that was ever used, in memory order.
-    func statistics(otherBuckets: Int) -> PrefixStatistics {
+    func statistics() -> PrefixStatistics {
         var result = PrefixStatistics()
         var parents = 0
         var depths = 0
-        for cell in 0..<untouched where cells.isNode(cell) && !isForgotten(cell) {
+        for cell in 0..<untouched where cells.isNode(cell) {
             let node = cells[node: cell]
             result.totalServerReferences += Int(node.holderCount)
             if node.firstChild != 0 {
@@ -50,7 +48,7 @@ extension PrefixTrie {
         result.averageBranching = parents == 0 ? 0 : Double(counts.nodes) / Double(parents)
         result.averagePrefixLength = Double(result.heldTokens) / Double(result.nodes)
         for slot in 0..<holders.count where holders[slot].blocks > 0 { result.uniqueServers += 1 }
-        result.bytes = bytes(otherBuckets: otherBuckets)
+        result.bytes = bytes
         result.budgetBytes = budget
         return result
     }

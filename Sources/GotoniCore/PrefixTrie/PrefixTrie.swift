@@ -24,6 +24,8 @@ struct PrefixTrie: ~Copyable {
 
     /// (parent, first digest) -> node.
     var children: LinearHash
+    /// (slot, engine's hash) -> external block.
+    var externals: LinearHash
     /// Per slot, what the trie keeps for a server.
     var holders: Buffer<Holder>
 
@@ -41,8 +43,6 @@ struct PrefixTrie: ~Copyable {
     struct Counts: BitwiseCopyable {
         /// Nodes besides the root.
         var nodes = 0
-        /// Forgotten nodes that are still named.
-        var forgotten = 0
         /// Distinct blocks in the trie.
         var blocks = 0
         var evictedByCapacity: UInt64 = 0
@@ -69,9 +69,11 @@ struct PrefixTrie: ~Copyable {
     init(blockTokens: Int, budget: Int, slots: Int) throws(RouterError) {
         let count = budget / Self.bytesPerCell
         let children = try LinearHash(capacity: count)
+        let externals = try LinearHash(capacity: count)
         let holders = try Buffer<Holder>(count: slots)
         cells = try Cells(count: count)
         self.children = children
+        self.externals = externals
         self.holders = holders
         self.blockTokens = blockTokens
         self.budget = budget

@@ -1,6 +1,6 @@
 import CPlatform
 
-/// A fixed run of zeroed elements that this value owns: the one door to unsafe memory outside the trie's cells.
+/// A fixed run of zeroed elements that this value owns: what holds memory outside the trie's cells.
 ///
 /// Indexes are checked in debug builds. All-zero bytes must be a valid `Element`. Large buffers cost address space
 /// only, until they are touched.

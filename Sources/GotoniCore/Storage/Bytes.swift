@@ -16,7 +16,6 @@ struct ByteWriter {
 
     /// What has been written so far.
     var written: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: target.prefix(count)) }
-    var fits: Bool { count <= target.count }
 }
 
 /// Reads them back; reading past the end is an error.

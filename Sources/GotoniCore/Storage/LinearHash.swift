@@ -51,11 +51,6 @@ struct LinearHash: ~Copyable {
         items -= 1
     }
 
-    mutating func removeAll() {
-        heads.fill(buckets, with: 0)
-        items = 0
-    }
-
     private mutating func splitOne(link: (UInt32) -> UnsafeMutablePointer<UInt32>, hashOf: (UInt32) -> UInt64) {
         let old = split
         var item = heads[old]

@@ -58,7 +58,7 @@ def test_the_demo_compares_all_policies_and_repeats_itself(tmp_path: Path) -> No
         result = run("-W", "error", REPLAY, "--json", path)
         assert result.returncode == 0, result.stderr
         assert result.stderr == ""
-        assert "a toy model of the servers, not a measurement" in result.stdout
+        assert "in a toy where decoding slows nobody down" in result.stdout
         for policy in gotoni.policies():
             assert re.search(rf"^{policy} ", result.stdout, flags=re.MULTILINE)
     first, second = (json.loads(path.read_text()) for path in written)
