@@ -101,10 +101,12 @@ test-unit: | deps
 .PHONY: test-sanitizers
 test-sanitizers: | deps
 	$(say) "AddressSanitizer (debug build, fewer sequences)"
-	@GOTONI_TEST_SCALE=0.01 LSAN_OPTIONS=suppressions=$(abspath Tests/lsan-suppressions.txt):print_suppressions=0 \
+	@GOTONI_TEST_SCALE=0.01 ASAN_OPTIONS=allocator_may_return_null=1 \
+		LSAN_OPTIONS=suppressions=$(abspath Tests/lsan-suppressions.txt):print_suppressions=0 \
 		swift test --quiet --sanitize=address --scratch-path .build-asan
 	$(say) "ThreadSanitizer"
-	@GOTONI_TEST_SCALE=0.01 TSAN_OPTIONS=exitcode=66 swift test --quiet --sanitize=thread --scratch-path .build-tsan
+	@GOTONI_TEST_SCALE=0.01 TSAN_OPTIONS=exitcode=66:allocator_may_return_null=1 \
+		swift test --quiet --sanitize=thread --scratch-path .build-tsan
 	$(say) "ThreadSanitizer's control: without the lock a race must be reported"
 	@if GOTONI_RACE_CONTROL=1 swift test --quiet --skip-build --sanitize=thread --scratch-path .build-tsan \
 		--filter withoutTheLock > $(BUILD)/race-control.log 2>&1; \
