@@ -468,8 +468,8 @@ typedef struct gotoni_prefix_stats {
     uint64_t budget_bytes;
 } gotoni_prefix_stats;
 
-/* Fills *stats (set stats->struct_size first). Walks the trie under the lock: about 10 ns a node. For cheap
- * polling use gotoni_stats_get. Errors: ARGUMENT. */
+/* Fills *stats (set stats->struct_size first). Walks the whole trie under the lock. For cheap polling
+ * use gotoni_stats_get. Errors: ARGUMENT. */
 gotoni_status gotoni_prefix_stats_get(gotoni_router *router, gotoni_prefix_stats *stats);
 
 /* ===== Policy and tuning ============================================================================ */
