@@ -85,7 +85,7 @@ func write<T: BitwiseCopyable>(_ value: T, to target: UnsafeMutablePointer<T>) t
 ) throws(RouterError) -> UnsafeBufferPointer<T> {
     if count == 0 { return UnsafeBufferPointer(start: nil, count: 0) }
     guard count > 0 else { throw .range }
-    guard let pointer, Int(bitPattern: pointer) % MemoryLayout<T>.alignment == 0 else { throw .argument }
+    guard isUsable(pointer) else { throw .argument }
     return UnsafeBufferPointer(start: pointer, count: count)
 }
 
@@ -93,14 +93,14 @@ func write<T: BitwiseCopyable>(_ value: T, to target: UnsafeMutablePointer<T>) t
 func fit<T>(
     _ available: Int, _ array: UnsafeMutablePointer<T>?, _ capacity: Int, _ count: UnsafeMutablePointer<Int>
 ) throws(RouterError) {
-    guard capacity == 0 || isUsable(array) else { throw .argument }
+    guard capacity == 0 || isUsable(UnsafePointer(array)) else { throw .argument }
     count.pointee = available
     // A size_t beyond Int.max arrives negative and is room enough for anything.
     guard capacity < 0 || capacity >= available else { throw .buffer }
 }
 
 /// Neither NULL nor misaligned.
-func isUsable<T>(_ array: UnsafeMutablePointer<T>?) -> Bool {
+func isUsable<T>(_ array: UnsafePointer<T>?) -> Bool {
     array != nil && Int(bitPattern: array) % MemoryLayout<T>.alignment == 0
 }
 

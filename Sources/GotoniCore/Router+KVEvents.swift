@@ -28,6 +28,8 @@ extension Router {
             start = place
         }
         let claim = trie.claim(slot, prompt.values, prompt.blocks, from: start)
+        var named: UInt64 = 0
+        defer { servers.update(slot) { $0.events.stored += named } }
         for index in 0..<hashes.count {
             let end = start.depth + (index + 1) * span
             guard end <= claim.depth else { throw .capacity }
@@ -39,7 +41,7 @@ extension Router {
                 trie.disclaim(slot, from: end - span, at: claim.node)
                 throw .capacity
             }
-            servers.update(slot) { $0.events.stored += 1 }
+            named += 1
         }
     }
 
@@ -58,6 +60,7 @@ extension Router {
     public mutating func removed(on id: ServerID, hashes: Span<UInt64>, now: Nanoseconds) throws(RouterError) {
         advance(to: now)
         let slot = try servers.slot(id)
+        var known: UInt64 = 0
         for index in 0..<hashes.count {
             let cell = trie.external(slot, hashes[index])
             guard cell != 0 else { continue }
@@ -67,7 +70,8 @@ extension Router {
             if let place {
                 trie.disclaim(slot, from: trie.ownPart(of: slot, from: place.depth - span, to: place), at: place.node)
             }
-            servers.update(slot) { $0.events.removed += 1 }
+            known += 1
         }
+        servers.update(slot) { $0.events.removed += known }
     }
 }

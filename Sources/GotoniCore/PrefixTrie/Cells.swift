@@ -18,25 +18,15 @@ struct Cells: BitwiseCopyable {
     static let digestsPerCell = 10
 
     private let base: UnsafeMutableRawPointer
-    /// One bit per cell: is it a node? The statistics visit nodes in the order of memory.
-    private let nodeBits: UnsafeMutablePointer<UInt64>
     let count: Int
 
     init(count: Int) throws(RouterError) {
         guard let cells = gotoni_platform_reserve(count * Self.size) else { throw .memory }
-        guard let bits = gotoni_platform_allocate(count / 64 + 1, 8) else {
-            gotoni_platform_release(cells, count * Self.size)
-            throw .memory
-        }
         base = cells
-        nodeBits = bits.bindMemory(to: UInt64.self, capacity: count / 64 + 1)
         self.count = count
     }
 
-    func deallocate() {
-        gotoni_platform_release(base, count * Self.size)
-        gotoni_platform_free(nodeBits)
-    }
+    func deallocate() { gotoni_platform_release(base, count * Self.size) }
 
     // MARK: Typed views
 
@@ -70,17 +60,6 @@ struct Cells: BitwiseCopyable {
 
     @inline(__always) func setNext(_ cell: Index, _ next: Index) {
         (base + Int(cell) &* Self.size).storeBytes(of: next, toByteOffset: 60, as: UInt32.self)
-    }
-
-    // MARK: Which cells are nodes
-
-    func isNode(_ cell: Index) -> Bool {
-        Int(cell) < count && nodeBits[Int(cell >> 6)] & (1 << UInt64(cell & 63)) != 0
-    }
-
-    func markNode(_ cell: Index, _ isNode: Bool) {
-        let bit = UInt64(1) << UInt64(cell & 63)
-        if isNode { nodeBits[Int(cell >> 6)] |= bit } else { nodeBits[Int(cell >> 6)] &= ~bit }
     }
 
     // MARK: Digests

@@ -133,7 +133,6 @@ extension PrefixTrie {
     private mutating func takeNode() -> Cells.Index {
         let node = takeCell()
         cells[node: node] = Node()
-        cells.markNode(node, true)
         counts.nodes += 1
         return node
     }

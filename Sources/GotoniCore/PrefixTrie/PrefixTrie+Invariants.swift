@@ -40,7 +40,6 @@ extension PrefixTrie {
     private func check(_ index: Cells.Index, _ found: inout Tally) -> StaticString? {
         let node = cells[node: index]
         let parent = cells[node: node.parent]
-        if !cells.isNode(index) || !cells.isNode(node.parent) { return "a link leads to no node" }
         if node.run.count == 0 { return "an edge is empty" }
         if Int(node.depth) != parent.end { return "a depth is wrong" }
         if node.nextSibling != 0 && cells[node: node.nextSibling].previousSibling != index {

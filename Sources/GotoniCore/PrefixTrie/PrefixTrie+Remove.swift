@@ -156,7 +156,6 @@ extension PrefixTrie {
         leaveHash(node)
         unlinkChild(node)
         freeRun(cells[node: node].run)
-        cells.markNode(node, false)
         giveBack(node)
     }
 

@@ -23,16 +23,15 @@ public struct PrefixStatistics: Equatable, Sendable {
 }
 
 extension PrefixTrie {
-    /// Bytes in use: cells, the buckets of both tables, and the bits.
-    var bytes: Int { usedCells * Cells.size + (children.buckets + externals.buckets) * 4 + cells.count / 8 }
+    /// Bytes in use: cells, and the buckets of both tables.
+    var bytes: Int { usedCells * Cells.size + (children.buckets + externals.buckets) * 4 }
 
-    /// Walks every cell that was ever used, in memory order.
+    /// Walks all nodes, in the order of last use, which has every one but the root.
     func statistics() -> PrefixStatistics {
         var result = PrefixStatistics()
         var parents = 0
         var depths = 0
-        for cell in 0..<untouched where cells.isNode(cell) {
-            let node = cells[node: cell]
+        func add(_ node: Node) {
             result.totalServerReferences += Int(node.holderCount)
             if node.firstChild != 0 {
                 parents += 1
@@ -41,6 +40,12 @@ extension PrefixTrie {
                 result.maxDepth = max(result.maxDepth, node.end * blockTokens)
                 depths += node.end * blockTokens
             }
+        }
+        add(cells[node: Self.root])
+        var node = newest
+        while node != 0 {
+            add(cells[node: node])
+            node = cells[node: node].older
         }
         result.nodes = counts.nodes + 1
         result.heldTokens = counts.blocks * blockTokens

@@ -62,8 +62,8 @@ struct PrefixTrie: ~Copyable {
         var external: Cells.Index = 0
     }
 
-    /// A cell costs its 64 bytes, at most four bytes of each of the two hash tables, and a bit.
-    static let bytesPerCell = Cells.size + 2 * 4 + 1
+    /// A cell costs its 64 bytes, and at most four bytes of each of the two hash tables.
+    static let bytesPerCell = Cells.size + 2 * 4
 
     /// `budget` in bytes, at least 64 KiB; `slots`: rows for servers.
     init(blockTokens: Int, budget: Int, slots: Int) throws(RouterError) {
@@ -79,7 +79,6 @@ struct PrefixTrie: ~Copyable {
         self.budget = budget
         freeCells = count - 1
         cells[node: Self.root] = Node()
-        cells.markNode(Self.root, true)
     }
 
     deinit { cells.deallocate() }
