@@ -36,6 +36,9 @@ let package = Package(
         .library(name: "gotoni-shared", type: .dynamic, targets: ["GotoniABI"]),
         .library(name: "gotoni-static", type: .static, targets: ["GotoniABI"]),
     ],
+    dependencies: embedded
+        ? []
+        : [.package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")],
     targets: [
         .systemLibrary(name: "CGotoni", path: "include"),
         .systemLibrary(
@@ -51,6 +54,16 @@ let package = Package(
         + (embedded
             ? []
             : [
-                .testTarget(name: "GotoniCoreTests", dependencies: ["GotoniCore"], swiftSettings: settings)
+                .target(name: "GotoniSimulation", dependencies: ["GotoniCore"], swiftSettings: settings),
+                .executableTarget(
+                    name: "gotoni",
+                    dependencies: [
+                        "GotoniSimulation",
+                        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                    ], swiftSettings: settings),
+                .testTarget(name: "GotoniCoreTests", dependencies: ["GotoniCore"], swiftSettings: settings),
+                .testTarget(
+                    name: "GotoniSimulationTests", dependencies: ["GotoniCore", "GotoniSimulation"],
+                    swiftSettings: settings),
             ])
 )

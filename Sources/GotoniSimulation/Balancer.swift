@@ -1,0 +1,252 @@
+import GotoniCore
+
+/// A router with what stands around it in a gateway: the requests that wait for a server, and what probes have shown.
+///
+/// The central proxy is one of these over all servers; in the distributed form there is one at each server.
+final class Balancer {
+    struct Placement {
+        var server: Int
+        var ticket: Ticket
+        var matchedTokens: Int
+        var uncachedTokens: Int
+    }
+
+    /// The server it stands at; nil for the central proxy.
+    let home: Int?
+    let index: PrefixIndex
+    private var router: Router
+    private var rival: (any RivalPolicy)?
+    private var chance: SplitMix64
+    private var prompt: PromptDigests
+    private var tokens: [UInt32] = []
+
+    /// Requests that no server could take yet, the first to be tried first.
+    var parked: [Int] = []
+
+    private var reported: [EngineLoad]
+    private var backlog: [Int]
+    private var failuresInRow: [Int]
+    private(set) var isDown: [Bool]
+
+    private static let blockTokens = 16
+
+    init(_ rule: PolicySpec.Rule, _ scenario: Scenario, home: Int?, seed: UInt64) throws(RouterError) {
+        let count = scenario.servers.count
+        var configuration = Configuration()
+        configuration.seed = seed
+        configuration.blockTokens = Self.blockTokens
+        configuration.maxServers = UInt32(count)
+        configuration.maxTickets = 1 << 20
+        configuration.memoryBudgetBytes = 8 << 30
+        var router = try Router(configuration)
+        // What runs here may wait for longer than any real gateway would let it.
+        try router.set(.ticketSilenceMs, to: Knob.ticketSilenceMs.info.bounds.upperBound)
+        // A poll that is late by one interval still counts.
+        let ttl = max(Knob.metricsTTLMs.info.defaultValue, 2.5 * scenario.probeInterval.milliseconds)
+        try router.set(.metricsTTLMs, to: min(ttl, Knob.metricsTTLMs.info.bounds.upperBound))
+        switch rule {
+        case .own(let policy, let knobs, let index):
+            router.setPolicy(policy)
+            // As an operator would, who has measured the engine.
+            try router.set(.msPerToken, to: scenario.servers[0].engine.prefillPerToken)
+            for (knob, value) in knobs { try router.set(knob, to: value) }
+            self.index = index
+        case .rival(let rival):
+            self.rival = rival
+            index = rival.index
+        }
+        for (server, configured) in scenario.servers.enumerated() {
+            let capacity = index == .unbounded ? UInt64.max : UInt64(configured.engine.kvTokens)
+            let limit = home == nil || home == server ? scenario.maxConcurrent : nil
+            try router.add(
+                ServerConfiguration(id: ServerID(UInt64(server)), maxRequests: limit, kvCapacityTokens: capacity),
+                now: .zero)
+        }
+        self.home = home
+        self.router = router
+        prompt = try PromptDigests()
+        chance = .stream(seed, 0xBA1A)
+        reported = Array(repeating: EngineLoad(), count: count)
+        backlog = Array(repeating: 0, count: count)
+        failuresInRow = Array(repeating: 0, count: count)
+        isDown = Array(repeating: false, count: count)
+    }
+
+    // MARK: Requests
+
+    /// Chooses a server, `tried` excepted unless there is no other; nil if none can take the request now.
+    func route(
+        _ request: Int, _ workload: Workload, tried: [Int], now: Nanoseconds, forecast: (Int) -> Forecast
+    ) throws(RouterError) -> Placement? {
+        try read(request, workload)
+        let session = SessionKey.of(workload.requests[request].session)
+        var excluded = tried
+        if rival != nil {
+            guard let only = try chooseByRival(request, workload, session, tried, now, forecast) else { return nil }
+            excluded = reported.indices.filter { $0 != only }
+        }
+        do throws(RouterError) {
+            return try place(session, excluding: excluded, now)
+        } catch .noServer, .saturated {
+            guard !tried.isEmpty, rival == nil else { return nil }
+            return try placeAnywhere(session, now)
+        }
+    }
+
+    /// Takes the request for `server`, whoever chose it.
+    func accept(
+        _ request: Int, _ workload: Workload, on server: Int, now: Nanoseconds
+    ) throws(RouterError) -> Placement? {
+        try read(request, workload)
+        do throws(RouterError) {
+            return try place(0, excluding: reported.indices.filter { $0 != server }, now)
+        } catch .noServer, .saturated {
+            return nil
+        }
+    }
+
+    func firstToken(_ placement: Placement, now: Nanoseconds) throws(RouterError) {
+        backlog[placement.server] -= placement.uncachedTokens
+        try router.firstToken(placement.ticket, now: now)
+    }
+
+    /// `cachedTokens`: as the answer's usage says. `hadFirstToken`: whether `firstToken` was called.
+    func finish(
+        _ placement: Placement, _ outcome: Outcome, cachedTokens: Int?, hadFirstToken: Bool, now: Nanoseconds
+    ) throws(RouterError) {
+        if !hadFirstToken { backlog[placement.server] -= placement.uncachedTokens }
+        if let cachedTokens { try router.observeCachedTokens(placement.ticket, UInt64(cachedTokens), now: now) }
+        try router.finish(placement.ticket, outcome, now: now)
+        if outcome == .ok { failuresInRow[placement.server] = 0 }
+        rival?.ended(placement, now: now)
+    }
+
+    // MARK: Observations
+
+    func observe(_ server: Int, rtt: Nanoseconds, now: Nanoseconds) throws(RouterError) {
+        try router.observeRTT(ServerID(UInt64(server)), rtt.rawValue, now: now)
+    }
+
+    func observe(_ server: Int, load: EngineLoad, now: Nanoseconds) throws(RouterError) {
+        reported[server] = load
+        failuresInRow[server] = 0
+        let id = ServerID(UInt64(server))
+        if isDown[server] {
+            isDown[server] = false
+            try router.mark(id, .up, now: now)
+        }
+        var metrics = EngineMetrics()
+        metrics.queuedRequests = UInt64(load.waiting)
+        metrics.runningRequests = UInt64(load.running)
+        metrics.incarnation = UInt64(load.incarnation)
+        try router.observeMetrics(id, metrics, now: now)
+    }
+
+    /// An attempt or a probe came to nothing. After `limit` in a row the server is down until a probe succeeds.
+    func observeFailure(_ server: Int, limit: Int, now: Nanoseconds) throws(RouterError) {
+        failuresInRow[server] += 1
+        guard failuresInRow[server] >= limit, !isDown[server] else { return }
+        isDown[server] = true
+        try router.mark(ServerID(UInt64(server)), .down, now: now)
+    }
+
+    /// `request`'s prompt is in the cache of `server`.
+    func stored(_ request: Int, _ workload: Workload, on server: Int, now: Nanoseconds) throws(RouterError) {
+        try read(request, workload)
+        try router.insert(prompt, on: ServerID(UInt64(server)), now: now)
+    }
+
+    /// What follows the first `keep` tokens of `request`'s prompt is not.
+    func removed(
+        _ request: Int, _ workload: Workload, keep: Int, on server: Int, now: Nanoseconds
+    ) throws(RouterError) {
+        try read(request, workload)
+        try router.remove(prompt, on: ServerID(UInt64(server)), keepTokens: keep, now: now)
+    }
+
+    /// What the router's own invariants say.
+    func violation() -> String? {
+        do throws(RouterError) {
+            return try router.violation()?.description
+        } catch {
+            return error.text.description
+        }
+    }
+
+    // MARK: Pieces
+
+    private func read(_ request: Int, _ workload: Workload) throws(RouterError) {
+        tokens.removeAll(keepingCapacity: true)
+        workload.appendTokens(of: request, to: &tokens)
+        let tokens = tokens
+        try prompt.compute(tokens.span, blockTokens: Self.blockTokens, seed: 0)
+    }
+
+    private func chooseByRival(
+        _ request: Int, _ workload: Workload, _ session: UInt64, _ tried: [Int], _ now: Nanoseconds,
+        _ forecast: (Int) -> Forecast
+    ) throws(RouterError) -> Int? {
+        guard var rival else { return nil }
+        var rows: [Row] = []
+        let (backlog, reported, promptTokens) = (backlog, reported, prompt.tokens)
+        do throws(RouterError) {
+            let nobody: [ServerID] = []
+            _ = try router.explain(prompt, Request(sessionKey: session), excluding: nobody.span, now: now) {
+                candidate in
+                guard candidate.verdict == .eligible else { return }
+                let server = Int(candidate.server.rawValue)
+                rows.append(
+                    Row(
+                        server: server, promptTokens: promptTokens, matchedTokens: candidate.matchedTokens,
+                        own: candidate.load, backlogTokens: backlog[server], reported: reported[server],
+                        rtt: Double(candidate.rtt ?? 100_000_000) / 1e6,
+                        forecast: rival.needsForecast ? forecast(server) : nil))
+            }
+            // A candidate's load counts what metrics show beyond ours; these routers keep only their own account.
+            for row in rows.indices {
+                rows[row].own = try router.info(ServerID(UInt64(rows[row].server)), now: now).own
+            }
+        } catch .noServer, .saturated {
+            return nil
+        }
+        let untried = rows.filter { !tried.contains($0.server) }
+        if !untried.isEmpty { rows = untried }
+        let ask = Ask(
+            now: now, session: session, tokens: tokens, outputTokens: workload.requests[request].outputTokens,
+            home: home)
+        let choice = rival.choose(rows, ask, &chance)
+        self.rival = rival
+        return choice.map { rows[$0].server }
+    }
+
+    private func placeAnywhere(_ session: UInt64, _ now: Nanoseconds) throws(RouterError) -> Placement? {
+        do throws(RouterError) {
+            return try place(session, excluding: [], now)
+        } catch .noServer, .saturated {
+            return nil
+        }
+    }
+
+    private func place(_ session: UInt64, excluding: [Int], _ now: Nanoseconds) throws(RouterError) -> Placement {
+        let excluded = excluding.map { ServerID(UInt64($0)) }
+        let decision = try router.route(prompt, Request(sessionKey: session), excluding: excluded.span, now: now)
+        // A decision of `route` always has its ticket.
+        guard let ticket = decision.ticket else { throw .ticket }
+        try router.commit(ticket, now: now)
+        let server = Int(decision.server.rawValue)
+        let uncached = decision.promptTokens - decision.matchedTokens
+        backlog[server] += uncached
+        let placement = Placement(
+            server: server, ticket: ticket, matchedTokens: decision.matchedTokens, uncachedTokens: uncached)
+        rival?.placed(placement, tokens, now: now)
+        return placement
+    }
+}
+
+/// Sessions are numbered from 0, and 0 means none to the router: so they are mixed.
+enum SessionKey {
+    static func of(_ session: Int) -> UInt64 {
+        var mix = SplitMix64(seed: UInt64(session) &+ 1)
+        return mix.next() | 1
+    }
+}

@@ -1,0 +1,72 @@
+import GotoniCore
+
+/// A policy to compare, as written on the command line: `name[@nodes][:parameter=value]…`
+public struct PolicySpec: Sendable, Equatable {
+    public enum Topology: Equatable, Sendable {
+        /// One proxy that sees every request and every server.
+        case central
+        /// A balancer at each server, which serves or forwards once, and knows of others what it sent and what they report.
+        case nodes
+    }
+
+    /// As written; names the row of the table.
+    public let label: String
+    public let name: String
+    public let topology: Topology
+    public let parameters: [String: Double]
+
+    public init(_ text: String) throws(SimulationError) {
+        label = text
+        var parts = text.split(separator: ":", omittingEmptySubsequences: false)
+        let head = parts.removeFirst().split(separator: "@", omittingEmptySubsequences: false)
+        name = String(head[0])
+        switch head.dropFirst().map(String.init) {
+        case []: topology = .central
+        case ["nodes"]: topology = .nodes
+        default: throw SimulationError("\(text): behind @ there can only be \"nodes\"")
+        }
+        var parameters: [String: Double] = [:]
+        for part in parts {
+            let pair = part.split(separator: "=", omittingEmptySubsequences: false)
+            guard pair.count == 2, let value = Double(pair[1]), value.isFinite else {
+                throw SimulationError("\(text): \"\(part)\" is not parameter=number")
+            }
+            parameters[String(pair[0])] = value
+        }
+        self.parameters = parameters
+        _ = try rule()
+    }
+
+    /// What decides.
+    enum Rule {
+        case own(PolicyID, knobs: [(Knob, Double)], index: PrefixIndex)
+        case rival(any RivalPolicy)
+    }
+
+    /// Errors: unknown name, unknown parameter.
+    func rule() throws(SimulationError) -> Rule {
+        var left = Parameters(policy: label, values: parameters)
+        let rule = try Catalogue.rule(name, &left)
+        if let unknown = left.values.keys.min() {
+            throw SimulationError("\(label): \(name) has no parameter \"\(unknown)\"")
+        }
+        return rule
+    }
+}
+
+/// The parameters of a policy that nobody has taken yet.
+struct Parameters {
+    let policy: String
+    var values: [String: Double]
+
+    mutating func take(_ name: String, _ standard: Double, in bounds: ClosedRange<Double>) throws(SimulationError)
+        -> Double
+    {
+        guard let value = values.removeValue(forKey: name) else { return standard }
+        guard bounds.contains(value) else {
+            throw SimulationError(
+                "\(policy): \(name) must be between \(bounds.lowerBound) and \(bounds.upperBound)")
+        }
+        return value
+    }
+}

@@ -1,0 +1,14 @@
+public import GotoniCore
+
+// Virtual time: nanoseconds since the simulation began, the router's own unit.
+
+extension Nanoseconds {
+    public static let zero = Nanoseconds(0)
+
+    public init(seconds: Double) { self.init(milliseconds: seconds * 1_000) }
+
+    public var milliseconds: Double { Double(rawValue) / 1_000_000 }
+    public var seconds: Double { Double(rawValue) / 1_000_000_000 }
+
+    public static func + (a: Self, b: Self) -> Self { Self(a.rawValue &+ b.rawValue) }
+}

@@ -1,0 +1,81 @@
+import ArgumentParser
+import Foundation
+import GotoniSimulation
+
+/// `gotoni simulate`: the laboratory on the command line.
+struct Simulate: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Compare routing policies on a trace, in virtual time.",
+        discussion: """
+            Plays the same requests once per policy against simulated servers, in seconds instead of hours, and prints \
+            what the users would have waited for. Times are from the moment a request should be sent. An oracle that knows \
+            the true caches and queues is played too; regret is the time lost against it. Nothing is random but by --seed.
+
+              gotoni simulate --trace conversation.jsonl --policy gorgo,least-load --time-scale 1,2
+              gotoni simulate --workload agentic --users 200 --policy gorgo,sglang-cache-aware --fault restart@120+20:1
+
+            POLICIES, written name[@nodes][:parameter=value]… ("@nodes": a balancer at each server instead of one proxy)
+
+            """
+                + Catalogue.policies.map { "  " + $0.name.padding(to: 26) + $0.summary }.joined(separator: "\n"))
+
+    @OptionGroup(title: "Requests") var requests: WorkloadOptions
+    @OptionGroup(title: "Servers and network") var world: WorldOptions
+    @OptionGroup(title: "Comparison") var comparison: ComparisonOptions
+
+    func run() async throws {
+        let loads = try requests.loads()
+        let scenario = try world.scenario(seed: requests.seed)
+        let policies = try comparison.policies()
+        let progress = ProgressBar(of: loads.count * policies.count, isQuiet: comparison.quiet)
+
+        var document = ReportDocument(scenario, comparison.limits, seed: requests.seed)
+        var log = comparison.log == nil ? nil : RequestLog()
+        for load in loads {
+            let runs = try await Self.play(load, scenario, policies, comparison.jobs, progress)
+            document.add(load, scenario, runs)
+            for run in runs { log?.add(run, load) }
+        }
+        progress.finish()
+        if !comparison.quiet { print(ReportTable(document).text) }
+        if let path = comparison.json { try write(document.json(), to: path) }
+        if let path = comparison.log, let log { try write(Data(log.text.utf8), to: path) }
+    }
+
+    /// Every policy in a run of its own, as many at a time as there are cores. The runs share nothing, so their order
+    /// changes nothing.
+    private static func play(
+        _ load: Load, _ scenario: Scenario, _ policies: [PolicySpec], _ jobs: Int, _ progress: ProgressBar
+    ) async throws -> [RunResult] {
+        try await withThrowingTaskGroup(of: (Int, RunResult).self) { group in
+            var results: [RunResult?] = Array(repeating: nil, count: policies.count)
+            var next = 0
+            func start() {
+                guard next < policies.count else { return }
+                let (index, policy) = (next, policies[next])
+                next += 1
+                group.addTask {
+                    let result = try Simulation.run(
+                        load.workload, scenario, policy, concurrency: load.concurrency,
+                        progress: { progress.update(policy.label, $0) })
+                    progress.end(policy.label)
+                    return (index, result)
+                }
+            }
+            for _ in 0..<jobs { start() }
+            while let (index, result) = try await group.next() {
+                results[index] = result
+                start()
+            }
+            return results.compactMap { $0 }
+        }
+    }
+
+    private func write(_ data: Data, to path: String) throws {
+        do {
+            try data.write(to: URL(fileURLWithPath: path))
+        } catch {
+            throw ValidationError("\(path) cannot be written: \(error.localizedDescription)")
+        }
+    }
+}

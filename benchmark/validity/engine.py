@@ -1,0 +1,97 @@
+"""Starts and stops the engine: llama.cpp's server in a process of its own, on 127.0.0.1.
+
+    with engine.running(pathlib.Path("tiny.gguf"), pathlib.Path("engine.log")) as url: ...
+
+The settings make the server one that the simulator's engine can describe; README.md says what each is for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from typing import Iterator
+
+SLOTS = 64
+SLOT_TOKENS = 4096
+BATCH_TOKENS = 512
+SIMILARITY = 0.25
+STARTED_WITHIN_S = 60.0
+
+
+@contextlib.contextmanager
+def running(model: pathlib.Path, log: pathlib.Path) -> Iterator[str]:
+    """Gives the URL of a fresh engine, whose caches are empty; ends it afterwards."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with log.open("ab") as output:
+        command = [sys.executable, __file__, str(model), str(port)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output)
+        try:
+            wait_until_healthy(url, process, log)
+            yield url
+        finally:
+            stop(process)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: pathlib.Path) -> None:
+    deadline = time.monotonic() + STARTED_WITHIN_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"The engine ended with status {process.returncode}; see {log}.")
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=1) as answer:
+            if answer.status == 200:
+                return
+        time.sleep(0.1)
+    raise RuntimeError(f"The engine was not ready within {STARTED_WITHIN_S:.0f} s; see {log}.")
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def serve(model: str, port: int) -> None:
+    """The engine's own process: serves until its standard input ends, so it never outlives who started it."""
+    import xllamacpp
+
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = model
+    parameters.model_alias = {"tiny-random"}
+    parameters.hostnames = ["127.0.0.1"]
+    parameters.port = port
+    parameters.n_parallel = SLOTS
+    parameters.n_ctx = SLOTS * SLOT_TOKENS
+    parameters.kv_unified = False
+    parameters.n_batch = BATCH_TOKENS
+    parameters.n_ubatch = BATCH_TOKENS
+    parameters.cache_ram_mib = 0
+    parameters.slot_prompt_similarity = SIMILARITY
+    parameters.cpuparams.n_threads = 1
+    parameters.cpuparams_batch.n_threads = 1
+    parameters.n_threads_http = 40
+    parameters.endpoint_metrics = True
+    parameters.endpoint_slots = True
+    parameters.fit_params = False
+    parameters.verbosity = 1
+    server = xllamacpp.Server(parameters)
+    print(f"listening on {server.listening_address}", flush=True)
+    sys.stdin.buffer.read()
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], int(sys.argv[2]))
