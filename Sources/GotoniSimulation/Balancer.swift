@@ -204,7 +204,9 @@ final class Balancer {
             }
             // A candidate's load counts what metrics show beyond ours; these routers keep only their own account.
             for row in rows.indices {
-                rows[row].own = try router.info(ServerID(UInt64(rows[row].server)), now: now).own
+                let info = try router.info(ServerID(UInt64(rows[row].server)), now: now)
+                rows[row].own = info.own
+                rows[row].heldTokens = Int(info.heldTokens)
             }
         } catch .noServer, .saturated {
             return nil

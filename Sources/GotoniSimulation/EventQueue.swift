@@ -56,6 +56,8 @@ struct EventQueue {
         heap[child] = event
     }
 
+    var nextTime: UInt64? { heap.first?.time }
+
     mutating func next() -> Event? {
         guard let first = heap.first else { return nil }
         let last = heap.removeLast()

@@ -45,6 +45,9 @@ public struct Simulation {
     private let concurrency: Int?
 
     private var queue = EventQueue()
+    /// Requests that come at a time of their own, sorted: the queue stays short without them.
+    private var arrivals: [(time: UInt64, request: Int)] = []
+    private var nextArrival = 0
     private var now: UInt64 = 0
     private var engines: [Engine]
     private var generations: [UInt32]
@@ -62,6 +65,8 @@ public struct Simulation {
     /// For each request, those that wait for it: first of them, and the next of the same.
     private var firstFollower: [Int32]
     private var nextFollower: [Int32]
+    /// For the oracle: requests on their way to each server, and when they will be there.
+    private var onTheWay: [[(request: Int, there: UInt64)]]
     private var kvLog: [(server: Int, event: KVEvent)] = []
     private var homes: BlockHomes?
     private var processed = 0
@@ -118,6 +123,7 @@ public struct Simulation {
         isRunning = Array(repeating: true, count: engines.count)
         rtt = scenario.network.rtt
         isLost = Array(repeating: false, count: rtt.count)
+        onTheWay = Array(repeating: [], count: engines.count)
         flights = Array(repeating: Flight(), count: workload.requests.count)
         results = Array(repeating: RequestResult(scheduled: .zero), count: workload.requests.count)
         left = workload.requests.count
@@ -145,10 +151,7 @@ public struct Simulation {
             try begin()
             let step = max(workload.requests.count / 100, 1)
             var next = workload.requests.count - step
-            while left > 0, let event = queue.next() {
-                now = event.time
-                processed += 1
-                try handle(event)
+            while left > 0, try playNext() {
                 if left <= next {
                     progress(1 - Double(left) / Double(workload.requests.count))
                     next = left - step
@@ -176,6 +179,21 @@ public struct Simulation {
 
     private var time: Nanoseconds { Nanoseconds(now) }
 
+    /// The next thing that happens; false if nothing does. Of arrivals and events at one time the arrivals come first.
+    private mutating func playNext() throws(RouterError) -> Bool {
+        processed += 1
+        if nextArrival < arrivals.count, arrivals[nextArrival].time <= queue.nextTime ?? .max {
+            now = arrivals[nextArrival].time
+            arrive(arrivals[nextArrival].request)
+            nextArrival += 1
+            return true
+        }
+        guard let event = queue.next() else { return false }
+        now = event.time
+        try handle(event)
+        return true
+    }
+
     // MARK: The beginning
 
     private mutating func begin() throws(RouterError) {
@@ -183,7 +201,7 @@ public struct Simulation {
         for (request, described) in workload.requests.enumerated() {
             switch described.arrival {
             case .at(let time) where concurrency == nil:
-                queue.schedule(time.rawValue, .arrive, request)
+                arrivals.append((time.rawValue, request))
             case .after(let earlier, _) where concurrency == nil:
                 if previous[earlier] < 0 {
                     firstFollower[earlier] = Int32(request)
@@ -195,6 +213,7 @@ public struct Simulation {
                 break
             }
         }
+        arrivals.sort { ($0.time, $0.request) < ($1.time, $1.request) }
         for _ in 0..<min(concurrency ?? 0, workload.requests.count) { startNextInLine() }
         for (index, fault) in scenario.faults.enumerated() { queue.schedule(fault.at.rawValue, .fault, index) }
         for balancer in balancers.indices {
@@ -337,6 +356,7 @@ public struct Simulation {
 
     private mutating func scheduleAtEngine(_ request: Int, _ server: Int, _ there: UInt64) {
         let reading = Nanoseconds(milliseconds: scenario.servers[server].engine.request).rawValue
+        onTheWay[server].append((request, there + reading))
         queue.schedule(there + reading, .atEngine, request, Int(flights[request].attempt))
     }
 
@@ -349,6 +369,7 @@ public struct Simulation {
 
     private mutating func submit(_ request: Int) throws(RouterError) {
         guard let server = flights[request].placement?.server else { return }
+        onTheWay[server].removeAll { $0.request == request }
         guard isRunning[server] else {
             return reply(request, .failed)
         }
@@ -564,12 +585,14 @@ public struct Simulation {
         let there =
             Nanoseconds(milliseconds: distance / 2 + scenario.servers[server].engine.request).rawValue
             + upload(request, distance)
+        let before = onTheWay[server].filter { $0.there <= now + there }.map {
+            (workload.prompt($0.request), workload.requests[$0.request].promptTokens)
+        }
         var forecast = engines[server].forecast(
             workload.prompt(request), promptTokens: described.promptTokens, outputTokens: described.outputTokens,
-            now: now + there)
-        let onTheWay = Double(there) / 1e9 + distance / 2_000
-        forecast.firstToken += onTheWay
-        forecast.last += onTheWay
+            now: now, arrival: now + there, onTheWay: before)
+        forecast.firstToken += distance / 2_000
+        forecast.last += distance / 2_000
         return forecast
     }
 }

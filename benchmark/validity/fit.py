@@ -1,94 +1,188 @@
-"""Fits the simulator's engine model to the engine: lone prompts, lone batches of answers, then the fit workload.
+"""Fits the simulator's engine model to what one workload's token times show, and to nothing else.
 
-    with engine.running(...) as url:
-        calibration = fit.calibrate(url)
-    fitted = fit.solve(calibration)
+A request's token times say when iterations ended. Two kinds of stretches of them say what an iteration costs, for in both it
+is known exactly what the engine did:
+
+- some requests decode, the same ones for a while, and no prompt waits: each gap between tokens is one iteration;
+- one prompt alone waits, from the end of the iteration it arrived in to its first token: it is prefilled in whole chunks,
+  while the same requests decode as before.
+
+Either is a sum of the model's costs, each so many times, so all stretches together are linear equations. They are solved by
+least squares with no cost below zero, where a stretch that fits badly, for the machine did something else then, counts less.
 """
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
-import random
-import statistics
+import math
+from typing import Any, Iterator, Sequence
 
 import numpy
 
 import engine
 import measure
-import model
 
-PROMPTS = [32, 64, 128, 256, 400, 512, 640, 800, 1024, 1300, 1536, 1800, 2048, 2400]
-PROMPT_ROUNDS = 3
-BATCHES = [1, 2, 4, 8, 16]
-CONTEXTS = [200, 800, 1800]
-ANSWER = 40
-
-
-@dataclasses.dataclass
-class LonePrompt:
-    tokens: int
-    ttft_ms: float
-
-
-@dataclasses.dataclass
-class Batch:
-    """How long an iteration takes in which so many requests decode and nothing else happens."""
-
-    requests: int
-    context: float
-    iteration_ms: float
+COSTS = [
+    "request_ms",
+    "step_ms",
+    "prefill_ms_per_token",
+    "prefill_ms_per_token_kilocontext",
+    "decode_ms",
+    "decode_ms_per_request",
+    "decode_ms_per_kilocontext",
+]
+SAME_MS = 0.6  # tokens of one iteration arrive within this
+ROUNDS = 20
+TOLERANCE = 0.1  # a stretch off by more than this share counts less
 
 
 @dataclasses.dataclass
-class Calibration:
-    prompts: list[LonePrompt]
-    batches: list[Batch]
+class Stretch:
+    """How often each cost was paid, in the order of COSTS, and how long it took altogether."""
+
+    kind: str
+    counts: list[float]
+    took_ms: float
 
 
-def calibrate(url: str) -> Calibration:
-    chance = random.Random(7)
-    return Calibration(lone_prompts(url, chance), batches(url, chance))
+def fit(records: Sequence[measure.Record], name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The engine model, and how well it fits."""
+    stretches = [*decoding_alone(records), *prompts_alone(records)]
+    counts = numpy.array([stretch.counts for stretch in stretches])
+    took = numpy.array([stretch.took_ms for stretch in stretches])
+    costs = robust_least_squares(counts, took)
+    fitted: dict[str, Any] = {"name": name}
+    fitted |= {key: float(f"{cost:.6g}") for key, cost in zip(COSTS, costs)}
+    fitted |= {
+        "chunk_tokens": engine.BATCH_TOKENS,
+        "max_running": engine.SLOTS,
+        "kv_tokens": engine.SLOTS * engine.SLOT_TOKENS,
+        "page_tokens": 1,
+    }
+    return fitted, quality(stretches, counts @ costs)
 
 
-def lone_prompts(url: str, chance: random.Random) -> list[LonePrompt]:
-    jobs: list[measure.Job] = []
-    second = 0.0
-    for _ in range(PROMPT_ROUNDS):
-        for tokens in chance.sample(PROMPTS, len(PROMPTS)):
-            jobs.append(measure.Job(second * 1000, random_prompt(tokens, chance), 1))
-            second += 0.05 + tokens * 0.0007
-    records = measure.replay(url, jobs, "lone prompts").records
-    return [
-        LonePrompt(tokens, statistics.median(r.ttft_ms - r.late_ms for r in records if r.prompt_tokens == tokens))
-        for tokens in PROMPTS
-    ]
+# ===== Stretches
 
 
-def batches(url: str, chance: random.Random) -> list[Batch]:
-    """The same prompts again and again, so that after the first time they are cached and only answers cost time."""
-    result: list[Batch] = []
-    for context in CONTEXTS:
-        prompts = [random_prompt(context, chance) for _ in range(max(BATCHES))]
-        measure.replay(url, [measure.Job(0, prompt, 1) for prompt in prompts], "filling the cache")
-        for requests in BATCHES:
-            jobs = [measure.Job(0, prompt, ANSWER) for prompt in prompts[:requests]]
-            records = measure.replay(url, jobs, f"{requests} answers at once").records
-            result.append(Batch(requests, context + ANSWER / 2, together_ms(records)))
+def decoding_alone(records: Sequence[measure.Record]) -> Iterator[Stretch]:
+    """Between two arrivals or ends of any request the same ones decode; the gaps inside are iterations."""
+    edges = sorted(
+        edge for record in records for edge in (record.scheduled_ms, record.token_ms[0], record.token_ms[-1])
+    )
+    waits = [(record.scheduled_ms, record.token_ms[0]) for record in records]
+    for begin, end in zip(edges, edges[1:]):
+        if end - begin < SAME_MS or any(arrived <= begin and end <= first for arrived, first in waits):
+            continue
+        live = [r for r in records if r.token_ms[0] <= begin + SAME_MS and r.token_ms[-1] >= end - SAME_MS]
+        if not live:
+            continue
+        times = [t for t in live[0].token_ms if begin - SAME_MS <= t <= end + SAME_MS]
+        if len(times) < 2:
+            continue
+        iterations = len(times) - 1
+        context = sum(r.prompt_tokens + tokens_before(r, times[0]) + iterations / 2 for r in live)
+        yield Stretch(
+            "decoding alone",
+            [0, iterations, 0, 0, iterations, iterations * len(live), iterations * context / 1000],
+            times[-1] - times[0],
+        )
+
+
+def prompts_alone(records: Sequence[measure.Record]) -> Iterator[Stretch]:
+    waits = sorted((record.scheduled_ms, record.token_ms[0]) for record in records)
+    for record in records:
+        arrived, first = record.scheduled_ms, record.token_ms[0]
+        if sum(begin <= first and arrived <= end for begin, end in waits) > 1:
+            continue
+        decoding = [r for r in records if r is not record and r.token_ms[0] <= arrived < r.token_ms[-1]]
+        if any(r.token_ms[-1] < first - SAME_MS for r in decoding):
+            continue  # the batch shrank meanwhile
+        begin = max((next_token(r, arrived) for r in decoding), default=arrived)
+        if begin > first - SAME_MS:
+            continue
+        context = sum(r.prompt_tokens + tokens_before(r, begin) for r in decoding)
+        iterations, prefilled, kilocontext = 0, 0, 0.0
+        room = engine.BATCH_TOKENS - len(decoding)
+        for at in range(record.cached_tokens, record.prompt_tokens, room):
+            tokens = min(room, record.prompt_tokens - at)
+            iterations += 1
+            prefilled += tokens
+            kilocontext += tokens * (at + (tokens - 1) / 2) / 1000
+        alone = not decoding
+        yield Stretch(
+            "a prompt alone" if alone else "a prompt beside answers",
+            [
+                float(alone),
+                iterations,
+                prefilled,
+                kilocontext,
+                0 if alone else iterations,
+                iterations * len(decoding),
+                iterations * context / 1000,
+            ],
+            first - begin,
+        )
+
+
+def next_token(record: measure.Record, after_ms: float) -> float:
+    return record.token_ms[bisect.bisect_right(record.token_ms, after_ms)]
+
+
+def tokens_before(record: measure.Record, ms: float) -> int:
+    return bisect.bisect_right(record.token_ms, ms + SAME_MS)
+
+
+# ===== The solution
+
+
+def robust_least_squares(counts: numpy.ndarray, took: numpy.ndarray) -> numpy.ndarray:
+    """The error of a sum of many iterations grows with the root of its length; hence the first weights."""
+    base = 1 / numpy.sqrt(took)
+    weights = base
+    costs = numpy.zeros(counts.shape[1])
+    for _ in range(ROUNDS):
+        costs = non_negative_least_squares(counts * weights[:, None], took * weights)
+        off = numpy.abs(counts @ costs - took) / took
+        weights = base * numpy.sqrt(TOLERANCE / numpy.maximum(off, TOLERANCE))
+    return costs
+
+
+def non_negative_least_squares(left: numpy.ndarray, right: numpy.ndarray) -> numpy.ndarray:
+    """Lawson and Hanson's method, for a handful of unknowns: costs are let in while that lowers the error."""
+    normal, aim = left.T @ left, left.T @ right
+    x = numpy.zeros(len(aim))
+    inside: list[int] = []
+    for _ in range(10 * len(aim)):
+        slope = aim - normal @ x
+        outside = [i for i in range(len(aim)) if i not in inside and slope[i] > 1e-9 * abs(aim[i])]
+        if not outside:
+            break
+        inside.append(max(outside, key=lambda i: slope[i] / math.sqrt(normal[i, i])))
+        while True:
+            goal = numpy.zeros(len(aim))
+            goal[inside] = numpy.linalg.lstsq(normal[numpy.ix_(inside, inside)], aim[inside], rcond=None)[0]
+            if all(goal[i] > 0 for i in inside):
+                x = goal
+                break
+            share = min(x[i] / (x[i] - goal[i]) for i in inside if goal[i] <= 0)
+            x = x + share * (goal - x)
+            inside = [i for i in inside if x[i] > 1e-12]
+            x[[i for i in range(len(aim)) if i not in inside]] = 0
+    return x
+
+
+def quality(stretches: Sequence[Stretch], predicted: numpy.ndarray) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for kind in sorted({stretch.kind for stretch in stretches}):
+        pairs = [(s.took_ms, p) for s, p in zip(stretches, predicted.tolist()) if s.kind == kind]
+        off = [p / took - 1 for took, p in pairs]
+        result[kind] = {
+            "stretches": len(pairs),
+            "seconds": sum(took for took, _ in pairs) / 1000,
+            "sum_off_percent": 100 * (sum(p for _, p in pairs) / sum(took for took, _ in pairs) - 1),
+            "median_off_percent": 100 * float(numpy.median(off)),
+            "median_distance_percent": 100 * float(numpy.median(numpy.abs(off))),
+        }
     return result
-
-
-def together_ms(records: list[measure.Record]) -> float:
-    """The median gap between tokens while all requests decode."""
-    begin = max(record.token_ms[0] for record in records)
-    end = min(record.token_ms[-1] for record in records)
-    gaps = [
-        later - earlier
-        for record in records
-        for earlier, later in zip(record.token_ms, record.token_ms[1:])
-        if begin <= earlier + 0.5 and later <= end + 0.5
-    ]
-    return statistics.median(gaps)
-
-
-def random_prompt(tokens: int, chance: random.Random) -> list[int]:
-    return [model.FIRST_WORD + chance.randrange(model.WORDS) for _ in range(tokens)]

@@ -42,13 +42,11 @@ struct BlockBootstrap {
     func distribution(_ values: [Double?]) -> Distribution? {
         let sorted = values.enumerated().compactMap { place, value in value.map { (value: $0, block: block(place)) } }
             .sorted { ($0.value, $0.block) < ($1.value, $1.block) }
-        guard !sorted.isEmpty else { return nil }
-        func estimate(_ share: Double) -> Estimate {
-            let value = percentile(sorted.map(\.value), share)
-            let drawn = counts.compactMap { weightedPercentile(sorted, $0, share) }
-            return interval(value, drawn)
-        }
         guard let mean = mean(values) else { return nil }
+        let sample = SortedSample(sorted, blocks: Self.blocks)
+        func estimate(_ share: Double) -> Estimate {
+            interval(percentile(sample.values, share), counts.compactMap { sample.percentile(share, weights: $0) })
+        }
         return Distribution(mean: mean, p50: estimate(0.5), p95: estimate(0.95), p99: estimate(0.99))
     }
 
@@ -72,20 +70,51 @@ struct BlockBootstrap {
         let sorted = drawn.sorted()
         return Estimate(value: value, low: percentile(sorted, 0.025), high: percentile(sorted, 0.975))
     }
+}
 
-    /// The smallest value that `share` of the drawn ones do not pass.
-    private func weightedPercentile(_ sorted: [(value: Double, block: Int)], _ weights: [Double], _ share: Double)
-        -> Double?
-    {
-        var total = 0.0
-        for (_, block) in sorted { total += weights[block] }
-        guard total > 0 else { return nil }
-        var sum = 0.0
-        for (value, block) in sorted {
-            sum += weights[block]
-            if sum >= share * total { return value }
+/// A sorted sample of which each value belongs to a block, for percentiles under many weightings of the blocks.
+private struct SortedSample {
+    let values: [Double]
+    private let blockOf: [UInt8]
+    /// How many values of each block come before every `stride`-th value: a percentile looks there first.
+    private let before: [[Double]]
+    private let all: [Double]
+    private static let stride = 256
+
+    init(_ sorted: [(value: Double, block: Int)], blocks: Int) {
+        values = sorted.map(\.value)
+        blockOf = sorted.map { UInt8($0.block) }
+        var count = [Double](repeating: 0, count: blocks)
+        var before: [[Double]] = []
+        for (place, block) in blockOf.enumerated() {
+            if place % Self.stride == 0 { before.append(count) }
+            count[Int(block)] += 1
         }
-        return sorted.last?.value
+        self.before = before
+        all = count
+    }
+
+    /// The smallest value that `share` of the weighted sample does not pass; nil if the weights leave nothing.
+    func percentile(_ share: Double, weights: [Double]) -> Double? {
+        func weigh(_ counts: [Double]) -> Double {
+            var sum = 0.0
+            for block in counts.indices { sum += counts[block] * weights[block] }
+            return sum
+        }
+        let total = weigh(all)
+        guard total > 0 else { return nil }
+        let target = share * total
+        var (low, high) = (0, before.count - 1)
+        while low < high {
+            let middle = (low + high + 1) / 2
+            if weigh(before[middle]) < target { low = middle } else { high = middle - 1 }
+        }
+        var sum = weigh(before[low])
+        for place in low * Self.stride..<values.count {
+            sum += weights[Int(blockOf[place])]
+            if sum >= target { return values[place] }
+        }
+        return values.last
     }
 }
 

@@ -49,6 +49,93 @@ public enum Catalogue {
                     (.rttExcessAlpha, 0.3),
                 ], index: .unbounded)
         },
+        Rival(
+            name: "gorgo-v1", summary: "GORGO v1, for @nodes; ms_per_token=0.094, q=0.5, running_threshold=5"
+        ) { (p) throws(SimulationError) in
+            var policy = GorgoV1()
+            policy.msPerToken = try p.take("ms_per_token", policy.msPerToken, in: 0...1_000)
+            policy.runningShare = try p.take("q", policy.runningShare, in: 0...1_000)
+            policy.runningThreshold = try p.take("running_threshold", policy.runningThreshold, in: 0...100_000)
+            return .rival(policy)
+        },
+        Rival(name: "simple-session-affinity", summary: "GORGO's baseline: hash of the first 256 tokens modulo servers")
+        {
+            (p) throws(SimulationError) in .rival(SimpleSessionAffinity())
+        },
+        Rival(
+            name: "aibrix-prefix-cache", summary: "AIBrix: longest match not far above the mean load; abs=16, k=2"
+        ) { (p) throws(SimulationError) in
+            var policy = AIBrixPrefixCache()
+            policy.imbalance = try p.take("abs", policy.imbalance, in: 0...1_000_000)
+            policy.deviations = try p.take("k", policy.deviations, in: 0...1_000)
+            return .rival(policy)
+        },
+        Rival(
+            name: "sglang-cache-aware",
+            summary: "SGLang: match above a share, else fewest requests; threshold=0.3, abs=64, rel=1.5"
+        ) { (p) throws(SimulationError) in
+            var policy = SGLangCacheAware()
+            policy.threshold = try p.take("threshold", policy.threshold, in: 0...1)
+            policy.absolute = try p.take("abs", policy.absolute, in: 0...1_000_000)
+            policy.relative = try p.take("rel", policy.relative, in: 0...1_000_000)
+            return .rival(policy)
+        },
+        Rival(
+            name: "smg-cache-aware",
+            summary: "SMG since August 2026: the same, spilling one server at a time; threshold=0.3, abs=64, rel=1.5"
+        ) { (p) throws(SimulationError) in
+            var policy = SMGCacheAware()
+            policy.threshold = try p.take("threshold", policy.threshold, in: 0...1)
+            policy.absolute = try p.take("abs", policy.absolute, in: 0...1_000_000)
+            policy.relative = try p.take("rel", policy.relative, in: 0...1_000_000)
+            return .rival(policy)
+        },
+        Rival(
+            name: "dynamo-kv",
+            summary: "NVIDIA Dynamo: blocks to prefill and in use, KV events; overlap=1, temperature=0"
+        ) { (p) throws(SimulationError) in
+            var policy = DynamoKV()
+            policy.overlap = try p.take("overlap", policy.overlap, in: 0...1_000)
+            policy.temperature = try p.take("temperature", policy.temperature, in: 0...1_000)
+            return .rival(policy)
+        },
+        Rival(
+            name: "llm-d", summary: "llm-d: weighted scores of match, queue and KV usage; prefix=3, queue=2, kv=2"
+        ) { (p) throws(SimulationError) in
+            var policy = LLMD()
+            policy.prefix = try p.take("prefix", policy.prefix, in: 0...1_000)
+            policy.queue = try p.take("queue", policy.queue, in: 0...1_000)
+            policy.kv = try p.take("kv", policy.kv, in: 0...1_000)
+            return .rival(policy)
+        },
+        Rival(
+            name: "chwbl",
+            summary: "KubeAI: consistent hashing, bounded loads; load=1.25, points=256, key=0 (1: tokens)"
+        ) { (p) throws(SimulationError) in
+            var policy = ConsistentHashing()
+            policy.load = try p.take("load", policy.load, in: 1...1_000)
+            policy.points = Int(try p.take("points", Double(policy.points), in: 1...4_096))
+            policy.key = try p.take("key", 0, in: 0...1) == 1 ? .firstTokens : .session
+            return .rival(policy)
+        },
+        Rival(
+            name: "preble-e2",
+            summary: "Preble: exploit or explore by GPU time; prefill_ms=0.125, decode_ms=6, balance=1.5"
+        ) { (p) throws(SimulationError) in
+            var policy = PrebleE2()
+            policy.prefill = try p.take("prefill_ms", policy.prefill, in: 0...1_000)
+            policy.decode = try p.take("decode_ms", policy.decode, in: 0...1_000)
+            policy.balance = try p.take("balance", policy.balance, in: 1...1_000_000)
+            return .rival(policy)
+        },
+        Rival(
+            name: "skywalker", summary: "SkyWalker: longest match where nobody waits, near first; threshold=0, tau=0"
+        ) { (p) throws(SimulationError) in
+            var policy = SkyWalker()
+            policy.threshold = try p.take("threshold", policy.threshold, in: 0...1)
+            policy.tau = try p.take("tau", policy.tau, in: 0...1_000_000)
+            return .rival(policy)
+        },
     ]
 
     static func rule(_ name: String, _ parameters: inout Parameters) throws(SimulationError) -> PolicySpec.Rule {

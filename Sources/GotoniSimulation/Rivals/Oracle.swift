@@ -6,7 +6,7 @@ import GotoniCore
 /// A greedy choice with perfect knowledge of the present, none of the future: a reference to measure regret from. What
 /// would be best over all requests cannot be computed, and a policy may beat this one.
 struct Oracle: RivalPolicy {
-    var others = 1.0
+    var others = 0.5
     /// 1: minimises the time to the first token alone.
     var firstTokenOnly = 0.0
     var index: PrefixIndex { .bounded }

@@ -51,6 +51,8 @@ struct Row {
     var promptTokens: Int
     /// By its index, in whole blocks of 16.
     var matchedTokens: Int
+    /// By its index, of all prompts, each prefix once.
+    var heldTokens = 0
     /// Requests it sent there that have not ended, and their prompt tokens, before and after their first token.
     var own: Load
     /// Prompt tokens not believed cached, of those of them without a first token.

@@ -24,6 +24,9 @@ struct ComparisonOptions: ParsableArguments {
     @Option(help: "Runs at one time; the number of cores if not given.")
     var jobs = ProcessInfo.processInfo.activeProcessorCount
 
+    @Flag(help: "Say on standard error how fast each run was simulated.")
+    var timing = false
+
     @Flag(name: .shortAndLong, help: "No table and no progress.")
     var quiet = false
 

@@ -31,12 +31,17 @@ struct Simulate: AsyncParsableCommand {
 
         var document = ReportDocument(scenario, comparison.limits, seed: requests.seed)
         var log = comparison.log == nil ? nil : RequestLog()
+        var timings = TextTable(["run", "requests", "events", "seconds", "requests/s"])
         for load in loads {
             let runs = try await Self.play(load, scenario, policies, comparison.jobs, progress)
-            document.add(load, scenario, runs)
-            for run in runs { log?.add(run, load) }
+            document.add(load, scenario, runs.map(\.result))
+            for run in runs {
+                log?.add(run.result, load)
+                timings.add(run.timing(load))
+            }
         }
         progress.finish()
+        if comparison.timing { FileHandle.standardError.write(Data((timings.lines.joined(separator: "\n") + "\n").utf8)) }
         if !comparison.quiet { print(ReportTable(document).text) }
         if let path = comparison.json { try write(document.json(), to: path) }
         if let path = comparison.log, let log { try write(Data(log.text.utf8), to: path) }
@@ -46,20 +51,21 @@ struct Simulate: AsyncParsableCommand {
     /// changes nothing.
     private static func play(
         _ load: Load, _ scenario: Scenario, _ policies: [PolicySpec], _ jobs: Int, _ progress: ProgressBar
-    ) async throws -> [RunResult] {
-        try await withThrowingTaskGroup(of: (Int, RunResult).self) { group in
-            var results: [RunResult?] = Array(repeating: nil, count: policies.count)
+    ) async throws -> [TimedRun] {
+        try await withThrowingTaskGroup(of: (Int, TimedRun).self) { group in
+            var results: [TimedRun?] = Array(repeating: nil, count: policies.count)
             var next = 0
             func start() {
                 guard next < policies.count else { return }
                 let (index, policy) = (next, policies[next])
                 next += 1
                 group.addTask {
+                    let start = ContinuousClock.now
                     let result = try Simulation.run(
                         load.workload, scenario, policy, concurrency: load.concurrency,
                         progress: { progress.update(policy.label, $0) })
                     progress.end(policy.label)
-                    return (index, result)
+                    return (index, TimedRun(result: result, took: ContinuousClock.now - start))
                 }
             }
             for _ in 0..<jobs { start() }
@@ -77,5 +83,20 @@ struct Simulate: AsyncParsableCommand {
         } catch {
             throw ValidationError("\(path) cannot be written: \(error.localizedDescription)")
         }
+    }
+}
+
+/// A run, and how long the machine took for it: the only place where the real clock is read.
+private struct TimedRun: Sendable {
+    var result: RunResult
+    var took: Duration
+
+    func timing(_ load: Load) -> [String] {
+        let seconds = took / .seconds(1)
+        let requests = result.requests.count
+        return [
+            "\(result.policy.label), \(load.name)", "\(requests)", "\(result.events)", seconds.text(3),
+            (Double(requests) / seconds).text(0),
+        ]
     }
 }
