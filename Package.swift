@@ -61,9 +61,13 @@ let package = Package(
                         "GotoniSimulation",
                         .product(name: "ArgumentParser", package: "swift-argument-parser"),
                     ], swiftSettings: settings),
-                .testTarget(name: "GotoniCoreTests", dependencies: ["GotoniCore"], swiftSettings: settings),
+                .target(
+                    name: "TestSupport", dependencies: ["GotoniCore"], path: "Tests/TestSupport",
+                    swiftSettings: settings),
                 .testTarget(
-                    name: "GotoniSimulationTests", dependencies: ["GotoniCore", "GotoniSimulation"],
+                    name: "GotoniCoreTests", dependencies: ["GotoniCore", "TestSupport"], swiftSettings: settings),
+                .testTarget(
+                    name: "GotoniSimulationTests", dependencies: ["GotoniCore", "GotoniSimulation", "TestSupport"],
                     swiftSettings: settings),
             ])
 )

@@ -273,7 +273,9 @@ public struct Simulation {
         scenario.network.leg(milliseconds, &chance).rawValue
     }
 
+    /// Sending the prompt over a path of `milliseconds`; within a place it costs nothing.
     private func upload(_ request: Int, _ milliseconds: Double) -> UInt64 {
+        guard milliseconds > 0 else { return 0 }
         let tokens = workload.requests[request].promptTokens
         return Nanoseconds(milliseconds: scenario.network.upload.milliseconds(tokens: tokens, rtt: milliseconds))
             .rawValue
@@ -317,7 +319,9 @@ public struct Simulation {
     /// At the balancer in front of the client: choose, or wait.
     private mutating func place(_ request: Int) throws(RouterError) {
         let index = balancer(for: request)
-        guard try tryToPlace(request, index) else {
+        // Who waits already comes first.
+        let isFirst = !balancers[index].parked.contains { flights[$0].isParked }
+        guard isFirst, try tryToPlace(request, index) else {
             flights[request].isParked = true
             balancers[index].parked.append(request)
             let limit = results[request].scheduled + scenario.patience

@@ -3,12 +3,11 @@
 Every latency counts from the scheduled time, so a late client cannot flatter the engine; and a run in which the client was
 late is an error, not a result. Connections are kept and reused.
 
-    python measure.py http://127.0.0.1:8080 trace.jsonl records.json
+    run = measure.replay(server, measure.jobs_of(requests), "replay")
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import dataclasses
 import gc
@@ -21,6 +20,7 @@ from typing import Any, Sequence
 
 import aiohttp
 
+import engine
 import model
 import workload
 
@@ -58,20 +58,12 @@ class Record:
 @dataclasses.dataclass
 class Run:
     records: list[Record]
+    seconds: float
     late_p95_ms: float
     load_before: float
     load_after: float
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("url", help="of the engine")
-    parser.add_argument("trace", type=pathlib.Path)
-    parser.add_argument("out", type=pathlib.Path)
-    arguments = parser.parse_args()
-    rows = [workload.Request(**json.loads(line)) for line in arguments.trace.read_text().splitlines()]
-    run = replay(arguments.url, jobs_of(rows), "replay")
-    arguments.out.write_text(json.dumps(dataclasses.asdict(run)) + "\n")
+    engine_cpu: float  # processors in use, on average over the run: 1 is one of them all the time
+    others_cpu: float  # the same of whatever else runs on this machine
 
 
 def jobs_of(requests: Sequence[workload.Request]) -> list[Job]:
@@ -81,20 +73,57 @@ def jobs_of(requests: Sequence[workload.Request]) -> list[Job]:
     ]
 
 
-def replay(url: str, jobs: Sequence[Job], title: str) -> Run:
-    load_before = os.getloadavg()[0]
+def replay(server: engine.Engine, jobs: Sequence[Job], title: str) -> Run:
+    begin = Usage.now(server)
     gc.collect()
     gc.disable()  # a pause of the client would be taken for one of the engine
     try:
-        records = asyncio.run(asyncio.wait_for(send_all(url, jobs, title), LONGEST_RUN_S))
-    except (aiohttp.ClientError, asyncio.TimeoutError, ValueError, KeyError) as error:
+        records = asyncio.run(asyncio.wait_for(send_all(server.url, jobs, title), LONGEST_RUN_S))
+    except asyncio.TimeoutError:
+        raise RunError(f"{title}: it took more than {LONGEST_RUN_S:.0f} s. Is the machine busy?") from None
+    except (aiohttp.ClientError, ValueError, KeyError) as error:
         raise RunError(f"{title}: a request failed ({type(error).__name__}: {error}).") from None
     finally:
         gc.enable()
+    end = Usage.now(server)
     late = percentile([record.late_ms for record in records], 95)
     if late > LATEST_DISPATCH_MS:
         raise RunError(f"{title}: the client was late; the 95th percentile is {late:.0f} ms. Is the machine busy?")
-    return Run(records, late, load_before, os.getloadavg()[0])
+    seconds = end.clock - begin.clock
+    return Run(
+        records=records,
+        seconds=seconds,
+        late_p95_ms=late,
+        load_before=begin.load,
+        load_after=end.load,
+        engine_cpu=(end.engine - begin.engine) / seconds,
+        others_cpu=max(end.others() - begin.others(), 0) / seconds,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Usage:
+    """Processor seconds used so far by the engine, by this process, and by all together."""
+
+    clock: float
+    engine: float
+    client: float
+    machine: float
+    load: float
+
+    @staticmethod
+    def now(server: engine.Engine) -> Usage:
+        return Usage(time.perf_counter(), server.cpu_seconds(), time.process_time(), machine_cpu_seconds(), os.getloadavg()[0])
+
+    def others(self) -> float:
+        return self.machine - self.engine - self.client
+
+
+def machine_cpu_seconds() -> float:
+    """What all processes have used since the machine started, and what its host took away from it."""
+    times = [int(field) for field in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    user, nice, system, _, _, interrupt, soft_interrupt, stolen = times
+    return (user + nice + system + interrupt + soft_interrupt + stolen) / os.sysconf("SC_CLK_TCK")
 
 
 async def send_all(url: str, jobs: Sequence[Job], title: str) -> list[Record]:
@@ -177,6 +206,3 @@ def progress(text: str) -> None:
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
-
-if __name__ == "__main__":
-    main()

@@ -43,8 +43,8 @@ class Plan:
 PLANS = {
     "fit": Plan(
         seed=1,
-        seconds=90,
-        sessions=58,
+        seconds=75,
+        sessions=48,
         burstiness=1.0,
         turns=(2, 6),
         think_s=(4.0, 5.0),
@@ -56,15 +56,15 @@ PLANS = {
     ),
     "heldout": Plan(
         seed=2,
-        seconds=90,
-        sessions=38,
-        burstiness=1.7,
+        seconds=75,
+        sessions=30,
+        burstiness=1.5,
         turns=(3, 9),
-        think_s=(3.0, 4.0),
+        think_s=(5.0, 3.0),
         system_blocks=2,
         openings=[(0.65, 180), (0.35, 1200)],
         question=170,
-        spread=0.8,
+        spread=0.7,
         answer=(16, 64),
     ),
 }

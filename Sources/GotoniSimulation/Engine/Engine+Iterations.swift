@@ -61,7 +61,7 @@ extension Engine {
         var (low, high) = (1, leap.steps)
         while low < high {
             let middle = (low + high) / 2
-            if end(middle) >= now { high = middle } else { low = middle + 1 }
+            if end(middle) > now { high = middle } else { low = middle + 1 }
         }
         self.leap?.steps = low
         self.leap?.end = end(low)

@@ -58,10 +58,9 @@ public enum Catalogue {
             policy.runningThreshold = try p.take("running_threshold", policy.runningThreshold, in: 0...100_000)
             return .rival(policy)
         },
-        Rival(name: "simple-session-affinity", summary: "GORGO's baseline: hash of the first 256 tokens modulo servers")
-        {
-            (p) throws(SimulationError) in .rival(SimpleSessionAffinity())
-        },
+        Rival(
+            name: "simple-session-affinity", summary: "GORGO's baseline: hash of the first 256 tokens modulo servers"
+        ) { (p) throws(SimulationError) in .rival(SimpleSessionAffinity()) },
         Rival(
             name: "aibrix-prefix-cache", summary: "AIBrix: longest match not far above the mean load; abs=16, k=2"
         ) { (p) throws(SimulationError) in

@@ -9,7 +9,7 @@ import GotoniCore
 /// itself are not counted, so between two reports the same server stays the best.
 ///
 /// Source: llm-d/llm-d-inference-scheduler 520af478 (May 2026), pkg/epp/config/loader/defaults.go; the inference
-/// extension to 1.3.1 has the same weights in its chart. Simplified: engines are asked every 50 ms there, here at the
+/// extension 1.3 has the same weights in its chart. Simplified: engines are asked every 50 ms there, here at the
 /// scenario's interval; an incomplete last block never matches (as in the extension, llm-d hashes it too); its index
 /// forgets the beginning of a prompt first, ours the end.
 struct LLMD: RivalPolicy {

@@ -42,7 +42,7 @@ struct PrebleE2: RivalPolicy {
         let history = history(rows, ask.now)
         let costs = rows.indices.map { cost(rows[$0], history[$0]) }
         let cached = rows.map(\.matchedTokens).max() ?? 0
-        guard ask.tokens.count - cached < cached else { return cheapest(rows.indices.map { $0 }, costs) }
+        guard ask.tokens.count - cached < cached else { return cheapest(Array(rows.indices), costs) }
         let best = cheapest(rows.indices.filter { rows[$0].matchedTokens == cached }, costs)
         let loads = history.map(load)
         guard count >= Self.placementsBeforeBalance * rows.count, let best, let most = loads.max(),
@@ -117,12 +117,12 @@ private struct Recent<Value> {
     /// Those before are gone already.
     private var head = 0
 
-    private var window: Nanoseconds { Nanoseconds(seconds: 180) }
+    private static var window: Nanoseconds { Nanoseconds(seconds: 180) }
     private static var limit: Int { 1 << 16 }
 
     mutating func append(_ value: Value, _ server: Int, _ now: Nanoseconds) {
         entries.append((now, server, value))
-        while head < entries.count, now.since(entries[head].time) > window || entries.count - head > Self.limit {
+        while head < entries.count, now.since(entries[head].time) > Self.window || entries.count - head > Self.limit {
             head += 1
         }
         guard head > entries.count / 2 else { return }
@@ -131,6 +131,6 @@ private struct Recent<Value> {
     }
 
     func forEach(_ now: Nanoseconds, _ body: (Int, Value) -> Void) {
-        for entry in entries[head...] where now.since(entry.time) <= window { body(entry.server, entry.value) }
+        for entry in entries[head...] where now.since(entry.time) <= Self.window { body(entry.server, entry.value) }
     }
 }

@@ -41,7 +41,9 @@ struct Simulate: AsyncParsableCommand {
             }
         }
         progress.finish()
-        if comparison.timing { FileHandle.standardError.write(Data((timings.lines.joined(separator: "\n") + "\n").utf8)) }
+        if comparison.timing {
+            FileHandle.standardError.write(Data((timings.lines.joined(separator: "\n") + "\n").utf8))
+        }
         if !comparison.quiet { print(ReportTable(document).text) }
         if let path = comparison.json { try write(document.json(), to: path) }
         if let path = comparison.log, let log { try write(Data(log.text.utf8), to: path) }

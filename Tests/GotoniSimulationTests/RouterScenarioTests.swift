@@ -1,0 +1,120 @@
+import GotoniCore
+import Testing
+
+@testable import GotoniSimulation
+
+/// The router in a world that goes wrong: what a user of each policy would live through.
+@Suite struct RouterScenarioTests {
+    @Test(arguments: ["gorgo", "least-load", "least-request", "prefix-tree", "round-robin"])
+    func aHerdOfEqualRequestsSpreadsEvenly(_ name: String) throws {
+        // 256 requests at one moment, no two alike, eight servers at equal distances: nothing tells them apart but what the
+        // router itself has just sent.
+        let requests = workload((0..<256).map { [UInt32($0)] }, every: 0)
+        let run = try Simulation.run(requests, fleet(8), policy(name))
+        for served in run.served(8) { #expect((31...33).contains(served)) }
+    }
+
+    @Test func aHerdWithOnePromptSpreadsToo() throws {
+        // All 256 share their prompt, long enough that a server that has it is cheaper, until its queue is longer.
+        let requests = workload((0..<256).map { _ in blocks(0, 10) }, every: 0)
+        let run = try Simulation.run(requests, fleet(8), policy("gorgo"))
+        for served in run.served(8) { #expect((31...33).contains(served)) }
+    }
+
+    @Test func aRegionThatIsLostCostsOneTimeoutAndNoRequest() throws {
+        let requests = workload((0..<600).map { [UInt32($0)] }, every: 0.1)
+        var scenario = Scenario(network: Network(rtt: [20, 20]), engine: roundEngine, perRegion: 1)
+        scenario.network.upload = .none
+        scenario.faults = [
+            Fault(at: Nanoseconds(seconds: 20), .lost(region: 0)),
+            Fault(at: Nanoseconds(seconds: 40), .found(region: 0)),
+        ]
+        let run = try Simulation.run(requests, scenario, policy("gorgo"))
+        #expect(run.failed == 0)
+        let servers = run.requests.map { $0.server ?? -1 }
+        // Probes that time out tell the router within a few seconds; until then requests wait for their own timeout.
+        let late = run.requests.filter { $0.firstToken > 1_000_000_000 }
+        #expect(!late.isEmpty && late.count < 40)
+        #expect(late.allSatisfy { $0.attempts > 1 && $0.firstToken < 11_000_000_000 })
+        for (request, server) in zip(run.requests, servers) {
+            let at = request.scheduled.seconds
+            if at > 26, at < 39 { #expect(server == 1, "at \(at) s") }
+        }
+        // Found again, it gets its share.
+        let share = zip(run.requests, servers).filter { $0.0.scheduled.seconds > 45 && $0.1 == 0 }.count
+        #expect(share > 50)
+    }
+
+    @Test func aServerThatRestartedIsNotBelievedToHaveItsCache() throws {
+        // Sessions on two servers; server 1 restarts with nothing.
+        let prompts = (0..<300).map { blocks($0 % 10 * 40, 40) }
+        let requests = workload(prompts, every: 1, sessions: (0..<300).map { $0 % 10 })
+        var scenario = fleet(2)
+        scenario.faults = [
+            Fault(at: Nanoseconds(seconds: 150), .crash(server: 0)),
+            Fault(at: Nanoseconds(seconds: 153), .start(server: 0)),
+        ]
+        let run = try Simulation.run(requests, scenario, policy("gorgo"))
+        // One answer at most was under way and broke off.
+        #expect(run.failed <= 1)
+        let after = run.requests.filter { $0.scheduled.seconds > 160 && $0.outcome == .ok }
+        #expect(after.count > 130)
+        for request in after { #expect(request.matchedTokens <= request.cachedTokens + 16) }
+        // It is used again.
+        #expect(after.contains { $0.server == 0 })
+    }
+
+    @Test func aRouterThatIsToldLateStillSpreadsItsOwn() throws {
+        // Probes every 30 s: what the router knows of queues is what it did itself.
+        let requests = workload((0..<400).map { [UInt32($0)] }, every: 0.02)
+        var fresh = fleet(4)
+        var stale = fresh
+        (fresh.probeInterval, stale.probeInterval) = (Nanoseconds(seconds: 0.1), Nanoseconds(seconds: 30))
+        let quick = try Simulation.run(requests, fresh, policy("gorgo"))
+        let slow = try Simulation.run(requests, stale, policy("gorgo"))
+        for served in slow.served(4) { #expect((85...115).contains(served)) }
+        #expect(slow.ttfts.at(0.95) < 1.25 * quick.ttfts.at(0.95))
+    }
+
+    @Test func nodesThatLearnLateOfEachOtherHerd() throws {
+        // All arrive at one node, whose peers' queues it knows from probes only; with old news it fares worse.
+        let requests = workload((0..<500).map { [UInt32($0)] }, blockTokens: 1_600, every: 0.08)
+        var scenario = Scenario(network: Network(rtt: [10, 10, 10]), engine: roundEngine, perRegion: 1)
+        scenario.network.upload = .none
+        let run = try Simulation.run(requests, scenario, policy("gorgo@nodes"))
+        #expect(run.failed == 0)
+        // Forwarded at most once, and to all.
+        for served in run.served(3) { #expect(served > 100) }
+        let local = try Simulation.run(requests, scenario, policy("gorgo-v1@nodes:running_threshold=100000"))
+        // Served where they arrive while there is room, they queue there.
+        #expect(local.served(3)[0] == 500)
+        #expect(local.ttfts.at(0.5) > 5 * run.ttfts.at(0.5))
+    }
+
+    @Test func aSlowServerGetsLess() throws {
+        let requests = workload((0..<800).map { [UInt32($0)] }, blockTokens: 1_600, every: 0.06)
+        var scenario = fleet(4)
+        scenario.faults = [Fault(at: .zero, .slow(server: 0, factor: 4))]
+        let run = try Simulation.run(requests, scenario, policy("gorgo"))
+        let served = run.served(4)
+        #expect(served[0] * 2 < served[1])
+        let blind = try Simulation.run(requests, scenario, policy("round-robin"))
+        #expect(run.ttfts.at(0.95) * 2 < blind.ttfts.at(0.95))
+    }
+
+    @Test func aLimitHoldsRequestsAtTheBalancer() throws {
+        let requests = workload((0..<40).map { [UInt32($0)] }, every: 0)
+        var scenario = fleet(2)
+        scenario.maxConcurrent = 5
+        let run = try Simulation.run(requests, scenario, policy("least-request"))
+        #expect(run.failed == 0)
+        #expect(run.served(2) == [20, 20])
+        // Ten at a time: the last come in the fourth wave.
+        #expect(run.ttfts.at(1) > 3 * run.ttfts.at(0.1))
+        scenario.faults = [Fault(at: .zero, .crash(server: 0)), Fault(at: .zero, .crash(server: 1))]
+        scenario.patience = Nanoseconds(seconds: 30)
+        let none = try Simulation.run(requests, scenario, policy("least-request"))
+        #expect(none.failed == 40)
+        #expect(none.end.seconds < 40)
+    }
+}
