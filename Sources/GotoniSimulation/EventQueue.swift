@@ -33,8 +33,8 @@ struct EventQueue {
         case probeFailed
         /// a: fault.
         case fault
-        /// a: place in the log of events, b: balancer.
-        case kvEvent
+        /// a: place in the log of messages, b: balancer.
+        case kvEvents
     }
 
     private var heap: [Event] = []

@@ -67,7 +67,7 @@ public struct Simulation {
     private var nextFollower: [Int32]
     /// For the oracle: requests on their way to each server, and when they will be there.
     private var onTheWay: [[(request: Int, there: UInt64)]]
-    private var kvLog: [(server: Int, event: KVEvent)] = []
+    private var kvLog: [(server: Int, events: [KVEvent])] = []
     private var homes: BlockHomes?
     private var processed = 0
 
@@ -301,7 +301,7 @@ public struct Simulation {
         case .probeFailed:
             try balancers[a].observeFailure(b, limit: scenario.failuresToDown, now: time)
         case .fault: try apply(scenario.faults[a].kind)
-        case .kvEvent: try applyKVEvent(a, b)
+        case .kvEvents: try applyKVEvents(a, b)
         }
     }
 
@@ -411,16 +411,20 @@ public struct Simulation {
             }
         }
         engineEvents.removeAll(keepingCapacity: true)
-        for event in engines[server].kvEvents {
-            kvLog.append((server, event))
-            for (index, balancer) in balancers.enumerated() where balancer.index == .events {
-                queue.schedule(now + leg(path(index, server)), .kvEvent, kvLog.count - 1, index)
-            }
-        }
-        engines[server].kvEvents.removeAll(keepingCapacity: true)
+        publish(server)
         generations[server] &+= 1
         if let next = engines[server].nextEvent {
             queue.schedule(next.rawValue, .engine, server, Int(generations[server]))
+        }
+    }
+
+    /// The KV events of an iteration are one message, as engines batch them.
+    private mutating func publish(_ server: Int) {
+        guard !engines[server].kvEvents.isEmpty else { return }
+        kvLog.append((server, engines[server].kvEvents))
+        engines[server].kvEvents.removeAll(keepingCapacity: true)
+        for (index, balancer) in balancers.enumerated() where balancer.index == .events {
+            queue.schedule(now + leg(path(index, server)), .kvEvents, kvLog.count - 1, index)
         }
     }
 
@@ -571,15 +575,32 @@ public struct Simulation {
         }
     }
 
-    private mutating func applyKVEvent(_ place: Int, _ index: Int) throws(RouterError) {
-        let (server, event) = kvLog[place]
-        switch event {
-        case .stored(let job):
-            try balancers[index].stored(job >> 8, workload, on: server, now: time)
-        case .removed(let block):
-            guard let home = homes?[block] else { return }
-            try balancers[index].removed(home.request, workload, keep: home.tokensBefore, on: server, now: time)
+    private mutating func applyKVEvents(_ place: Int, _ index: Int) throws(RouterError) {
+        let (server, events) = kvLog[place]
+        // Prompts are evicted from their end: of several blocks of one prompt the first is what counts.
+        var cut: (request: Int, keep: Int)?
+        for event in events {
+            switch event {
+            case .removed(let block):
+                guard let home = homes?[block] else { continue }
+                if let known = cut, known.request == home.request {
+                    cut?.keep = min(known.keep, home.keep)
+                } else {
+                    try remove(cut, server, index)
+                    cut = home
+                }
+            case .stored(let job):
+                try remove(cut, server, index)
+                cut = nil
+                try balancers[index].stored(job >> 8, workload, on: server, now: time)
+            }
         }
+        try remove(cut, server, index)
+    }
+
+    private func remove(_ cut: (request: Int, keep: Int)?, _ server: Int, _ index: Int) throws(RouterError) {
+        guard let cut else { return }
+        try balancers[index].removed(cut.request, workload, keep: cut.keep, on: server, now: time)
     }
 
     /// For the oracle: what would happen if balancer `index` sent `request` to `server` now.
@@ -603,7 +624,7 @@ public struct Simulation {
 
 /// A request in whose prompt a block stands, and how many tokens come before it there.
 private struct BlockHomes {
-    private var homes: [(request: Int, tokensBefore: Int)?]
+    private var homes: [(request: Int, keep: Int)?]
 
     init(_ workload: Workload) {
         homes = Array(repeating: nil, count: workload.blockNames.count)
@@ -616,5 +637,5 @@ private struct BlockHomes {
         }
     }
 
-    subscript(block: UInt32) -> (request: Int, tokensBefore: Int)? { homes[Int(block)] }
+    subscript(block: UInt32) -> (request: Int, keep: Int)? { homes[Int(block)] }
 }
