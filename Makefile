@@ -9,10 +9,11 @@ ABI     := 0
 BUILD   := build
 LIB     := $(BUILD)/lib
 SO      := $(LIB)/libgotoni.so.$(ABI)
+GOTONI  := $(BUILD)/bin/gotoni
 VENV    := .venv
 VPYTHON := $(VENV)/bin/python
 STAGE   := $(BUILD)/stage
-LIBRARY_SOURCES := $(shell find Sources include -type f) Package.swift
+SOURCES := $(shell find Sources include -type f) Package.swift
 FORMATTED := Package.swift Sources Tests examples/swift
 
 # Swift's crash reporter can hang on a crash that a test provokes.
@@ -30,6 +31,15 @@ help:
 .PHONY: demo
 demo: $(SO)
 	@$(HERE) $(if $(wildcard $(VPYTHON)),$(VPYTHON),$(PYTHON)) examples/python/replay.py $(if $(TRACE),--trace $(TRACE)) $(ARGS)
+
+## cli               build/bin/gotoni, the command line tool (two minutes the first time)
+.PHONY: cli
+cli: $(GOTONI)
+
+## simulate          compare routing policies in virtual time (TRACE=file, ARGS='--policy gorgo,random --time-scale 1,2')
+.PHONY: simulate
+simulate: $(GOTONI)
+	@$(GOTONI) simulate $(if $(TRACE),--trace $(TRACE)) $(ARGS)
 
 ## test              everything CI runs: format, build, unit, sanitizers, integration (about 10 minutes on 2 cores)
 .PHONY: test
@@ -65,6 +75,17 @@ wheel: $(SO) $(VENV)/made
 bench-micro: $(SO) $(VENV)/bench-ready
 	@$(VPYTHON) benchmark/micro/bench.py --library $(SO) --include include --build $(BUILD)/bench \
 		--out $(BUILD)/bench-micro.json $(ARGS)
+
+## bench-simulation  the results of benchmark/README.md with plots, in build/simulation (TRACES=folder with Mooncake's traces)
+.PHONY: bench-simulation
+bench-simulation: $(GOTONI) $(VENV)/plot-ready
+	@benchmark/simulation/run --gotoni $(GOTONI) --python $(VPYTHON) --out $(BUILD)/simulation $(if $(TRACES),--traces $(TRACES))
+
+## bench-simulator   how many requests a second the simulator plays
+.PHONY: bench-simulator
+bench-simulator: $(GOTONI)
+	@$(GOTONI) simulate --workload no-reuse --requests 300000 --prompt-tokens 64 --output-tokens 16 \
+		--arrivals poisson:150 --policy gorgo,least-load,round-robin --no-oracle --jobs 1 --quiet --timing
 
 ## fuzz              drive the C library with hostile calls for SECONDS (600)
 SECONDS_TO_FUZZ = $(or $(SECONDS),600)
@@ -116,7 +137,7 @@ test-sanitizers: | deps
 
 ## test-integration  the built library from C, Python and Swift; examples; wheel; a short fuzz run
 .PHONY: test-integration
-test-integration: $(SO) $(VENV)/ready
+test-integration: $(SO) $(GOTONI) $(VENV)/ready $(VENV)/plot-ready
 	$(say) "C library through its header"
 	@$(MAKE) --no-print-directory -s install PREFIX=$(STAGE)
 	@Tests/GotoniABITests/run --library-dir $(LIB) --include include --build $(BUILD)/abi-tests --prefix $(STAGE)
@@ -127,6 +148,8 @@ test-integration: $(SO) $(VENV)/ready
 	@$(HERE) $(VPYTHON) examples/python/replay.py --limit 100 > $(BUILD)/example-replay.txt
 	@swift run --quiet --package-path examples/swift > $(BUILD)/example-swift.txt
 	@Tests/examples/run $(BUILD)
+	$(say) "the command line tool"
+	@Tests/gotoniTests/run --gotoni $(GOTONI) --traces examples/traces --build $(BUILD)/gotoni-tests --python $(VPYTHON)
 	$(say) "the documents are true"
 	@$(HERE) $(VPYTHON) Tests/documents/check.py
 	$(say) "fuzz, 30 seconds"
@@ -140,7 +163,7 @@ deps:
 	@mkdir -p $(BUILD)
 
 # The check is a step and not a prerequisite: what is built already needs no tools, so `sudo make install` works.
-$(SO): $(LIBRARY_SOURCES)
+$(SO): $(SOURCES)
 	@scripts/check-deps
 	$(say) "libgotoni, as Embedded Swift (under a minute)"
 	@GOTONI_EMBEDDED=1 swift build --quiet -c release --scratch-path .build-embedded --product gotoni-shared
@@ -149,6 +172,13 @@ $(SO): $(LIBRARY_SOURCES)
 	@cp .build-embedded/release/libgotoni-static.a $(LIB)/libgotoni.a
 	@ln -sf libgotoni.so.$(ABI) $(LIB)/libgotoni.so
 	@strip --strip-unneeded -o $@ .build-embedded/release/libgotoni-shared.so
+
+$(GOTONI): $(SOURCES)
+	@scripts/check-deps
+	$(say) "gotoni (two minutes the first time)"
+	@swift build --quiet -c release --static-swift-stdlib --scratch-path .build-cli --product gotoni
+	@mkdir -p $(@D)
+	@strip -o $@ .build-cli/release/gotoni
 
 $(VENV)/made: bindings/python/requirements-dev.txt
 	@scripts/check-deps
@@ -164,5 +194,10 @@ $(VENV)/ready: bindings/python/requirements-dev.txt | $(VENV)/made
 
 $(VENV)/bench-ready: benchmark/micro/requirements.txt | $(VENV)/made
 	$(say) "gorgo-lb, the router to compare with, into $(VENV)"
+	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(VENV)/plot-ready: benchmark/simulation/requirements.txt | $(VENV)/made
+	$(say) "matplotlib, into $(VENV)"
 	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

@@ -1,10 +1,5 @@
+import Glibc
 import GotoniCore
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 // Draws of the distributions that workloads and networks need. Seeded, so a run can be repeated.
 

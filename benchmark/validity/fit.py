@@ -1,13 +1,15 @@
 """Fits the simulator's engine model to what one workload's token times show, and to nothing else.
 
-A request's token times say when iterations ended. Two kinds of stretches of them say what an iteration costs, for in both it
-is known exactly what the engine did:
+A request's token times say when iterations ended. Three kinds of stretches of them say what an iteration costs, for in each it
+is known what the engine did:
 
 - some requests decode, the same ones for a while, and no prompt waits: each gap between tokens is one iteration;
 - one prompt alone waits, from the end of the iteration it arrived in to its first token: it is prefilled in whole chunks,
-  while the same requests decode as before.
+  while the same requests decode as before;
+- the engine is busy, from a request that finds it idle to the end of the last that keeps it busy: everything it was asked
+  for in between is done, in whatever order.
 
-Either is a sum of the model's costs, each so many times, so all stretches together are linear equations. They are solved by
+Each is a sum of the model's costs, each so many times, so all stretches together are linear equations. They are solved by
 least squares with no cost below zero, where a stretch that fits badly, for the machine did something else then, counts less.
 """
 
@@ -48,7 +50,7 @@ class Stretch:
 
 def fit(records: Sequence[measure.Record], name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The engine model, and how well it fits."""
-    stretches = [*decoding_alone(records), *prompts_alone(records)]
+    stretches = [*decoding_alone(records), *prompts_alone(records), *busy_periods(records)]
     counts = numpy.array([stretch.counts for stretch in stretches])
     took = numpy.array([stretch.took_ms for stretch in stretches])
     costs = robust_least_squares(counts, took)
@@ -124,6 +126,37 @@ def prompts_alone(records: Sequence[measure.Record]) -> Iterator[Stretch]:
             ],
             first - begin,
         )
+
+
+def busy_periods(records: Sequence[measure.Record]) -> Iterator[Stretch]:
+    """From a request that finds the engine idle to the end of the last one that keeps it busy without a break."""
+    period: list[measure.Record] = []
+    end = 0.0
+    for record in sorted(records, key=lambda record: record.scheduled_ms):
+        if period and record.scheduled_ms > end:
+            yield busy_period(period, end)
+            period = []
+        period.append(record)
+        end = max(end, record.token_ms[-1])
+    yield busy_period(period, end)
+
+
+def busy_period(period: Sequence[measure.Record], end: float) -> Stretch:
+    prefilled, kilocontext, decoded, context, chunks = 0, 0.0, 0, 0.0, 0
+    for record in period:
+        tokens = record.prompt_tokens - record.cached_tokens
+        prefilled += tokens
+        kilocontext += tokens * (record.cached_tokens + (tokens - 1) / 2) / 1000
+        decoded += record.output_tokens - 1
+        context += (record.output_tokens - 1) * (record.prompt_tokens + record.output_tokens / 2)
+        chunks += -(-tokens // engine.BATCH_TOKENS)
+    times = sorted(time for record in period for time in record.token_ms[1:])
+    decoding = sum(later - earlier > SAME_MS for earlier, later in zip([0.0, *times], times))
+    return Stretch(
+        "busy periods",
+        [1, max(decoding, chunks), prefilled, kilocontext, decoding, decoded, context / 1000],
+        end - period[0].scheduled_ms,
+    )
 
 
 def next_token(record: measure.Record, after_ms: float) -> float:

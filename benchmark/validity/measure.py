@@ -27,6 +27,7 @@ import workload
 LATEST_DISPATCH_MS = 50.0
 LONGEST_RUN_S = 180.0
 LEAD_S = 0.25  # from the beginning of a run to the zero of its schedule
+CONNECTIONS_TRIED = 3
 IDLE_CONNECTION_S = 2.0  # the server closes connections that were idle for 5 s
 
 
@@ -79,7 +80,7 @@ def replay(server: engine.Engine, jobs: Sequence[Job], title: str) -> Run:
     gc.disable()  # a pause of the client would be taken for one of the engine
     try:
         records = asyncio.run(asyncio.wait_for(send_all(server.url, jobs, title), LONGEST_RUN_S))
-    except asyncio.TimeoutError:
+    except TimeoutError:
         raise RunError(f"{title}: it took more than {LONGEST_RUN_S:.0f} s. Is the machine busy?") from None
     except (aiohttp.ClientError, ValueError, KeyError) as error:
         raise RunError(f"{title}: a request failed ({type(error).__name__}: {error}).") from None
@@ -113,7 +114,13 @@ class Usage:
 
     @staticmethod
     def now(server: engine.Engine) -> Usage:
-        return Usage(time.perf_counter(), server.cpu_seconds(), time.process_time(), machine_cpu_seconds(), os.getloadavg()[0])
+        return Usage(
+            clock=time.perf_counter(),
+            engine=server.cpu_seconds(),
+            client=time.process_time(),
+            machine=machine_cpu_seconds(),
+            load=os.getloadavg()[0],
+        )
 
     def others(self) -> float:
         return self.machine - self.engine - self.client
@@ -161,6 +168,17 @@ async def send(
     session: aiohttp.ClientSession, url: str, index: int, job: Job, data: bytes, zero: float
 ) -> Record:
     late_ms = (time.perf_counter() - zero) * 1000 - job.scheduled_ms
+    for _ in range(CONNECTIONS_TRIED - 1):
+        try:
+            return await exchange(session, url, index, job, data, zero, late_ms)
+        except aiohttp.ClientConnectionError:
+            pass  # the server closed a kept connection just as this request was written to it
+    return await exchange(session, url, index, job, data, zero, late_ms)
+
+
+async def exchange(
+    session: aiohttp.ClientSession, url: str, index: int, job: Job, data: bytes, zero: float, late_ms: float
+) -> Record:
     token_ms: list[float] = []
     usage: dict[str, Any] = {}
     headers = {"Content-Type": "application/json"}

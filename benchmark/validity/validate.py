@@ -74,6 +74,7 @@ class Validation:
         self.out: pathlib.Path = arguments.out.resolve()
         self.runs: int = arguments.runs
         self.model = self.out / "tiny.gguf"
+        self.measurements = 0
         if not self.gotoni.is_file():
             raise RuntimeError(f"There is no {self.gotoni}; build it with: swift build -c release --product gotoni")
         self.out.mkdir(parents=True, exist_ok=True)
@@ -118,6 +119,9 @@ class Validation:
             say(title if not runs else f"{title}, again: others used {runs[-1].others_cpu:.2f} of a processor")
             with engine.running(self.model, self.out / "engine.log") as server:
                 runs.append(measure.replay(server, jobs, title))
+            self.measurements += 1
+            record = self.out / f"measured-{self.measurements:02}-{name}.json"
+            record.write_text(json.dumps(dataclasses.asdict(runs[-1])) + "\n")
         return min(runs, key=lambda run: run.others_cpu)
 
     # ---- simulated ----
@@ -125,8 +129,9 @@ class Validation:
     def simulated(self, name: str) -> list[dict[str, float]]:
         log = self.out / f"{name}-simulated.csv"
         command: list[str | pathlib.Path] = [self.gotoni, "simulate", "--trace", self.trace(name)]
-        command += ["--block-tokens", str(workload.BLOCK), "--engine", self.fitted, "--rtt", "0", "--upload", "none"]
-        command += ["--policy", "round-robin", "--seed", "1", "--log", log, "--quiet"]
+        command += ["--block-tokens", str(workload.BLOCK), "--engine", self.fitted, "--servers", "1"]
+        command += ["--rtt", "0", "--upload", "none", "--policy", "round-robin", "--no-oracle", "--seed", "1"]
+        command += ["--log", log, "--quiet"]
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=SIMULATED_WITHIN_S)
         if done.returncode != 0:
             raise RuntimeError(f"gotoni simulate ended with status {done.returncode}: {done.stderr.strip()}")

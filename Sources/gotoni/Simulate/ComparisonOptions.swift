@@ -37,7 +37,6 @@ struct ComparisonOptions: ParsableArguments {
         guard (0...1e9).contains(ttftLimit), (0...1e9).contains(itlLimit) else {
             throw ValidationError("--slo-ttft and --slo-itl must be milliseconds, not negative.")
         }
-        _ = try policies()
     }
 
     func policies() throws -> [PolicySpec] {

@@ -24,9 +24,9 @@ struct Simulate: AsyncParsableCommand {
     @OptionGroup(title: "Comparison") var comparison: ComparisonOptions
 
     func run() async throws {
-        let loads = try requests.loads()
-        let scenario = try world.scenario(seed: requests.seed)
-        let policies = try comparison.policies()
+        let (loads, scenario, policies) = try asked {
+            (try requests.loads(), try world.scenario(seed: requests.seed), try comparison.policies())
+        }
         let progress = ProgressBar(of: loads.count * policies.count, isQuiet: comparison.quiet)
 
         var document = ReportDocument(scenario, comparison.limits, seed: requests.seed)
@@ -47,6 +47,17 @@ struct Simulate: AsyncParsableCommand {
         if !comparison.quiet { print(ReportTable(document).text) }
         if let path = comparison.json { try write(document.json(), to: path) }
         if let path = comparison.log, let log { try write(Data(log.text.utf8), to: path) }
+    }
+
+    func validate() throws { _ = try asked { try comparison.policies() } }
+
+    /// What is wrong with what was asked for is shown with the usage, as all wrong arguments are.
+    private func asked<Answer>(_ body: () throws -> Answer) throws -> Answer {
+        do {
+            return try body()
+        } catch let error as SimulationError {
+            throw ValidationError(error.description)
+        }
     }
 
     /// Every policy in a run of its own, as many at a time as there are cores. The runs share nothing, so their order

@@ -55,7 +55,6 @@ struct WorkloadOptions: ParsableArguments {
 
     func validate() throws {
         if let limit, limit < 1 { throw ValidationError("--limit must be at least 1.") }
-        _ = try plans()
     }
 
     func loads() throws -> [Load] {
