@@ -10,5 +10,9 @@ extension Nanoseconds {
     public var milliseconds: Double { Double(rawValue) / 1_000_000 }
     public var seconds: Double { Double(rawValue) / 1_000_000_000 }
 
-    public static func + (a: Self, b: Self) -> Self { Self(a.rawValue &+ b.rawValue) }
+    /// At most the end of time.
+    public static func + (a: Self, b: Self) -> Self {
+        let (sum, overflow) = a.rawValue.addingReportingOverflow(b.rawValue)
+        return Self(overflow ? .max : sum)
+    }
 }

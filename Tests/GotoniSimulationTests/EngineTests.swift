@@ -41,7 +41,6 @@ import Testing
                 EngineEvent(job: 1, kind: .finished, time: Nanoseconds(312_500_000 + 9 * 6_500_000)),
             ])
         #expect(roundEngine.lonePrefill(promptTokens: 2_500, cached: 0) == Nanoseconds(312_500_000))
-        #expect(roundEngine.loneDecode(outputTokens: 10, promptTokens: 2_500) == Nanoseconds(9 * 6_500_000))
     }
 
     @Test func theContextTermsAreAttention() {
@@ -83,6 +82,17 @@ import Testing
         // 200 tokens are held; 199 may be used; 192 are whole pages.
         #expect(events[2].kind == .firstToken(cachedTokens: 192))
         #expect(events[2].time == Nanoseconds(1_001_000_000))
+    }
+
+    @Test func aSlowedEngineIsSlowFromTheNextIterationOn() {
+        var engine = Engine(roundEngine)
+        var events: [EngineEvent] = []
+        engine.submit(Self.job(1, [0], output: 11), now: .zero, &events)
+        engine.advance(to: Nanoseconds(12_500_000), &events)
+        // In the third of ten iterations of 6.5 ms.
+        engine.slow(3, now: Nanoseconds(26_000_000))
+        while let next = engine.nextEvent { engine.advance(to: next, &events) }
+        #expect(events.last?.time == Nanoseconds(12_500_000 + 3 * 6_500_000 + 7 * 19_500_000))
     }
 
     @Test func aPromptThatCanNeverFitIsRefused() {

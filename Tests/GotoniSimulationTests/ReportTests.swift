@@ -70,6 +70,21 @@ import Testing
         #expect(report.ttft?.p99.value ?? 1e9 < 1_000)
         #expect(report.regretTTFT?.value == 0)
         #expect(report.hitShareOfCeiling == nil)
+        // Each of the ten users has one request: there is nothing to be fair between.
+        #expect(report.fairness == nil)
+    }
+
+    @Test func whoIsNotServedIsNotTreatedFairly() throws {
+        // Two users in turn; the server is gone for the second half.
+        let requests = workload((0..<20).map { [UInt32($0)] }, every: 1, sessions: (0..<20).map { $0 / 10 })
+        var scenario = fleet(1)
+        scenario.faults = [Fault(at: Nanoseconds(seconds: 9.5), .crash(server: 0))]
+        scenario.patience = Nanoseconds(seconds: 2)
+        let run = try Simulation.run(requests, scenario, policy("gorgo"))
+        let limits = ServiceLimits(ttft: 1_000, itl: 100)
+        let report = PolicyReport(run, requests, scenario, limits, reusable: 0, oracle: nil)
+        #expect(report.failed == 10)
+        #expect(abs((report.fairness ?? 1) - 0.5) < 1e-9)
     }
 
     @Test func theReportOfALoneServerIsWhatHappened() throws {
@@ -86,6 +101,7 @@ import Testing
         // 40 ms without cache, 2 ms with: the median is with.
         #expect(report.ttft?.p50.value == 2)
         #expect(report.itl?.p50.value == 6.5)
+        // Both users wait for the same things.
         #expect(report.fairness == 1)
         #expect(report.regretTTFT == nil)
     }

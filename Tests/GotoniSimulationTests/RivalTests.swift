@@ -427,7 +427,7 @@ import Testing
 
     @Test func parametersReachTheirPolicies() throws {
         func rival<Policy>(_ text: String, _ type: Policy.Type) throws -> Policy? {
-            guard case .rival(let policy) = try PolicySpec(text).rule() else { return nil }
+            guard case .rival(let policy) = try PolicySpec(text).rule(for: .neutral) else { return nil }
             return policy as? Policy
         }
         let aibrix = try rival("aibrix-prefix-cache:abs=8:k=1", AIBrixPrefixCache.self)

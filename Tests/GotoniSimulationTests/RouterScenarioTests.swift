@@ -102,6 +102,59 @@ import Testing
         #expect(run.ttfts.at(0.95) * 2 < blind.ttfts.at(0.95))
     }
 
+    @Test func aRequestThatIsTooLongHurtsNobodyElse() throws {
+        // The second server holds it, the first does not.
+        var small = roundEngine
+        small.kvTokens = 2_000
+        var scenario = fleet(1, engine: small)
+        scenario.servers.append(Scenario.Server(engine: roundEngine, region: 0))
+        scenario.probeInterval = Nanoseconds(seconds: 30)
+        let prompts = (0..<12).map { $0 < 6 ? blocks($0 * 40, 32) : blocks(1_000 + $0, 1) }
+        let run = try Simulation.run(workload(prompts, every: 0.2), scenario, policy("round-robin"))
+        #expect(run.failed == 0)
+        #expect(run.requests[0..<6].allSatisfy { $0.server == 1 })
+        // Three refusals in a row are no reason to call the first one down.
+        #expect(run.served(2)[0] >= 2)
+        // Where nobody could hold it, it fails at once, and those behind it are not kept waiting.
+        var limited = fleet(1, engine: small)
+        limited.maxConcurrent = 1
+        limited.probeInterval = Nanoseconds(seconds: 30)
+        let alone = try Simulation.run(
+            workload([blocks(0, 32), blocks(100, 1), blocks(200, 1)], every: 0), limited, policy("gorgo"))
+        #expect(alone.failed == 1 && alone.requests[0].attempts == 1)
+        #expect(alone.ttfts.at(1) < 1_000)
+    }
+
+    @Test func whoIsInALostRegionIsCutOffFromACentralProxyAndNotFromTheirNode() throws {
+        let requests = workload((0..<40).map { [UInt32($0)] }, every: 0.5)
+        var scenario = Scenario(network: Network(rtt: [20, 60]), engine: roundEngine, perRegion: 2)
+        scenario.clients = .spread
+        scenario.faults = [Fault(at: Nanoseconds(seconds: 5), .lost(region: 1))]
+        let central = try Simulation.run(requests, scenario, policy("gorgo"))
+        let late = central.requests.indices.filter { $0 > 10 }
+        #expect(
+            late.allSatisfy { central.requests[$0].outcome == (requests.requests[$0].user % 2 == 1 ? .failed : .ok) })
+        // Nodes of the region still serve each other's users.
+        let nodes = try Simulation.run(requests, scenario, policy("gorgo@nodes"))
+        #expect(nodes.failed == 0)
+    }
+
+    @Test func newsIsAsOldAsTheWayItCame() throws {
+        // A policy that goes by reported queues alone, 200 ms from two engines that serve one request after the other and are
+        // asked every 10 ms. One world has them as they are, in the other the first is stuck.
+        var engine = roundEngine
+        engine.maxRunning = 1
+        let requests = workload((0..<200).map { [UInt32($0)] }, outputTokens: 1, every: 0.005)
+        var scenario = fleet(2, rtt: 400, engine: engine)
+        scenario.probeInterval = Nanoseconds(seconds: 0.01)
+        let free = try Simulation.run(requests, scenario, policy("llm-d:prefix=0:kv=0"))
+        scenario.faults = [Fault(at: .zero, .slow(server: 0, factor: 1_000))]
+        let stuck = try Simulation.run(requests, scenario, policy("llm-d:prefix=0:kv=0"))
+        // The first request is there after 200 ms and would be done after 220: at 420 ms the worlds can be told apart.
+        let firstOther = zip(free.requests, stuck.requests).first { $0.server != $1.server }
+        #expect(try #require(firstOther).0.scheduled >= Nanoseconds(seconds: 0.42))
+    }
+
     @Test func aLimitHoldsRequestsAtTheBalancer() throws {
         let requests = workload((0..<40).map { [UInt32($0)] }, every: 0)
         var scenario = fleet(2)

@@ -112,6 +112,26 @@ import Testing
         #expect(run.requests[1].scheduled.rawValue == run.requests[0].lastToken + 3_000_000_000)
     }
 
+    @Test func aTurnOfAFarUserWaitsUntilTheAnswerIsThere() throws {
+        var requests = workload([[0], [0]])
+        requests.requests[1].arrival = .after(request: 0, delay: Nanoseconds(seconds: 1))
+        var scenario = fleet(1, rtt: 400)
+        scenario.clients = .spread
+        let run = try Simulation.run(requests, scenario, policy("gorgo"))
+        #expect(run.requests[1].scheduled.rawValue == run.requests[0].lastToken + 1_000_000_000)
+    }
+
+    @Test func conversationsStayInOrderWithAFixedConcurrency() throws {
+        let requests = try Self.busyWorkload(6, users: 10)
+        let run = try Simulation.run(requests, lonely(), policy("gorgo"), concurrency: 3)
+        #expect(run.failed == 0)
+        for (index, request) in requests.requests.enumerated() {
+            guard case .after(let earlier, let delay) = request.arrival else { continue }
+            let answered = run.requests[earlier].scheduled.rawValue + run.requests[earlier].lastToken
+            #expect(run.requests[index].scheduled.rawValue == answered + delay.rawValue)
+        }
+    }
+
     @Test func concurrencyIsKept() throws {
         let requests = workload((0..<50).map { [UInt32($0)] })
         let run = try Simulation.run(requests, lonely(), policy("gorgo"), concurrency: 4)

@@ -26,7 +26,8 @@ def module_map() -> list[str]:
     rows = re.findall(r"^\| `(\w+)` \| [^|]+ \|([^|]*)\|$", read("Sources/README.md"), re.M)
     allowed = {name: set(re.findall(r"`(\w+)`", cell)) for name, cell in rows}
     dump = subprocess.run(["swift", "package", "dump-package"], cwd=ROOT, capture_output=True, check=True)
-    targets = {t["name"] for t in json.loads(dump.stdout)["targets"] if t["type"] != "test"}
+    manifest = json.loads(dump.stdout)["targets"]
+    targets = {t["name"] for t in manifest if t["type"] != "test" and not (t.get("path") or "").startswith("Tests/")}
     problems = [f"{name} is in the manifest or in the table only" for name in targets ^ allowed.keys()]
     for name in targets & allowed.keys():
         for source in (ROOT / "Sources" / name).rglob("*.swift"):
@@ -36,20 +37,22 @@ def module_map() -> list[str]:
 
 
 def file_list() -> list[str]:
-    """Every file of GotoniCore has a row, and every row a file; a folder's row stands for its files."""
-    section = read("Sources/README.md").split("## GotoniCore, file by file")[1]
-    listed = set(re.findall(r"^\| `([\w+/.]+)` \|", section, re.M))
-    folder = ROOT / "Sources/GotoniCore"
-    files = {str(path.relative_to(folder)) for path in folder.rglob("*.swift")}
-    covered = {f for f in files if any(row.endswith("/") and f.startswith(row) for row in listed)}
-    rows = {row for row in listed if not row.endswith("/")}
-    return [f"{name} has a row or a file only" for name in sorted((files - covered) ^ rows)]
+    """Every file of a module that is listed has a row, and every row a file; a folder's row stands for its files."""
+    problems = []
+    for module, section in re.findall(r"^## (\w+), file by file\n(.*?)(?=^## |\Z)", read("Sources/README.md"), re.M | re.S):
+        listed = set(re.findall(r"^\| `([\w+/.]+)` \|", section, re.M))
+        folder = ROOT / "Sources" / module
+        files = {str(path.relative_to(folder)) for path in folder.rglob("*.swift")}
+        covered = {f for f in files if any(row.endswith("/") and f.startswith(row) for row in listed)}
+        rows = {row for row in listed if not row.endswith("/")}
+        problems += [f"{module}: {name} has a row or a file only" for name in sorted((files - covered) ^ rows)]
+    return problems
 
 
 def make_targets() -> list[str]:
     targets = set(re.findall(r"^([\w-]+):", read("Makefile"), re.M))
     problems = []
-    for document in ("README.md", "CONTRIBUTING.md"):
+    for document in ("README.md", "CONTRIBUTING.md", "benchmark/README.md"):
         # Commands only: in code, and not the word "make" of a sentence.
         code = " ".join(re.findall(r"`[^`]+`|^    .*$", read(document), re.M))
         problems += [f"{document}: make {t}" for t in re.findall(r"\bmake ([\w-]+)", code) if t not in targets]
@@ -58,10 +61,10 @@ def make_targets() -> list[str]:
 
 def links() -> list[str]:
     problems = []
-    for document in ROOT.glob("*.md"):
+    for document in [*ROOT.glob("*.md"), ROOT / "Sources/README.md", ROOT / "benchmark/README.md"]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
-            if not (ROOT / target).exists():
-                problems.append(f"{document.name}: {target}")
+            if not (document.parent / target).exists():
+                problems.append(f"{document.relative_to(ROOT)}: {target}")
     return problems
 
 
@@ -111,6 +114,7 @@ def version() -> list[str]:
         "Sources/GotoniABI/Version.swift": r'cString\("([^"]+)"\)',
         "Makefile": r"^VERSION := (.+)$",
         "bindings/python/pyproject.toml": r'^version = "([^"]+)"',
+        "Sources/gotoni/Gotoni.swift": r'version: "([^"]+)"',
         "CHANGELOG.md": r"^## Unreleased \(([^)]+)\)|^## ([0-9.]+)",
     }
     found = {}

@@ -1,7 +1,7 @@
-"""Fits the simulator's engine model to what one workload's token times show, and to nothing else.
+"""Fits the simulator's engine model to what the token times of one workload show, and to nothing else.
 
-A request's token times say when iterations ended. Three kinds of stretches of them say what an iteration costs, for in each it
-is known what the engine did:
+A request's token times say when iterations ended. Three kinds of stretches of them say what an iteration costs, for in each
+it is known what the engine did:
 
 - some requests decode, the same ones for a while, and no prompt waits: each gap between tokens is one iteration;
 - one prompt alone waits, from the end of the iteration it arrived in to its first token: it is prefilled in whole chunks,
@@ -48,9 +48,13 @@ class Stretch:
     took_ms: float
 
 
-def fit(records: Sequence[measure.Record], name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The engine model, and how well it fits."""
-    stretches = [*decoding_alone(records), *prompts_alone(records), *busy_periods(records)]
+def fit(runs: Sequence[Sequence[measure.Record]], name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The engine model, and how well it fits. Each run is one after the other of the same engine."""
+    stretches = [
+        stretch
+        for records in runs
+        for stretch in (*decoding_alone(records), *prompts_alone(records), *busy_periods(records))
+    ]
     counts = numpy.array([stretch.counts for stretch in stretches])
     took = numpy.array([stretch.took_ms for stretch in stretches])
     costs = robust_least_squares(counts, took)

@@ -41,21 +41,22 @@ class Plan:
 
 
 PLANS = {
+    # Covers the contexts of the other one: costs that grow with context must be interpolated, not extrapolated.
     "fit": Plan(
         seed=1,
         seconds=75,
-        sessions=48,
+        sessions=46,
         burstiness=1.0,
-        turns=(2, 6),
+        turns=(2, 8),
         think_s=(4.0, 5.0),
         system_blocks=1,
-        openings=[(1.0, 380)],
-        question=130,
+        openings=[(0.7, 300), (0.3, 1000)],
+        question=150,
         spread=0.6,
-        answer=(8, 48),
+        answer=(8, 56),
     ),
     "heldout": Plan(
-        seed=2,
+        seed=3,
         seconds=75,
         sessions=30,
         burstiness=1.5,

@@ -40,8 +40,8 @@ extension Engine {
             slowness: slowness)
     }
 
-    /// Nothing is instantaneous: virtual time must pass.
-    private static func time(_ nanoseconds: Double) -> UInt64 { max(UInt64(nanoseconds.rounded()), 1) }
+    /// Nothing is instantaneous, for virtual time must pass; and nothing takes longer than eleven days.
+    private static func time(_ nanoseconds: Double) -> UInt64 { UInt64(min(max(nanoseconds.rounded(), 1), 1e15)) }
 
     /// Iterations until somebody finishes, or the cache is full.
     private func leapLength() -> Int {
@@ -199,7 +199,7 @@ extension Engine {
         request.usedSegments = prompt.count
         ownTokens -= request.ownTokens - request.generated
         request.ownTokens = request.generated
-        if publishesKVEvents, stored > 0 { kvEvents.append(.stored(job: request.job.id)) }
+        if publishesKVEvents, stored > 0 { kvEvents.append(.stored(job: request.job.id, withAnswer: false)) }
     }
 
     // MARK: Decoding
@@ -244,6 +244,7 @@ extension Engine {
             let whole = [Segment(block: answer, tokens: UInt32(request.generated))]
             _ = cache.store(whole[...], behind: 0)
             cache.release(whole[...], 1)
+            if publishesKVEvents { kvEvents.append(.stored(job: request.job.id, withAnswer: true)) }
         }
         free(request)
         events.append(EngineEvent(job: request.job.id, kind: .finished, time: Nanoseconds(now)))

@@ -51,7 +51,7 @@ public struct EngineLoad: Equatable, Sendable {
 
 /// A prompt that became cached, or a block that was evicted, as engines publish it.
 public enum KVEvent: Equatable, Sendable {
-    case stored(job: Int)
+    case stored(job: Int, withAnswer: Bool)
     case removed(block: UInt32)
 }
 
@@ -62,8 +62,8 @@ public enum KVEvent: Equatable, Sendable {
 /// arrival shortens the leap to the end of the iteration it falls into, so the outcome is that of doing them one by one.
 public struct Engine {
     public let model: EngineModel
-    /// 1; 3 makes everything take three times as long from the next iteration on.
-    public var slowness = 1.0
+    /// 1; see `slow`.
+    public private(set) var slowness = 1.0
     public internal(set) var incarnation = 1
 
     struct Running {
@@ -161,6 +161,12 @@ public struct Engine {
             shorten(now.rawValue)
             cancelled.insert(id)
         }
+    }
+
+    /// From the next iteration on everything takes `factor` times as long as the model says.
+    public mutating func slow(_ factor: Double, now: Nanoseconds) {
+        shorten(now.rawValue)
+        slowness = factor
     }
 
     /// The process ends and starts again, empty. Returns the jobs that are lost.

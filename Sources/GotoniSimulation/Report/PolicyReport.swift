@@ -27,7 +27,8 @@ public struct PolicyReport: Codable, Equatable, Sendable {
     /// Share of all requests that met both limits, and how many of them per second.
     public var goodput: Estimate?
     public var goodPerSecond: Double
-    /// Share of prompt tokens found cached; and of those that an endless cache would have found.
+    /// Share of prompt tokens found cached, of requests that got an answer; and of the tokens that an endless cache would
+    /// have found.
     public var hitShare: Double
     public var hitShareOfCeiling: Double?
     /// What the router that chose believed to be cached, as a share of prompt tokens.
@@ -36,9 +37,11 @@ public struct PolicyReport: Codable, Equatable, Sendable {
     public var busiestShare: Double
     public var busiestServer: Int
     public var utilization: Double
-    /// Jain's index over the users of their mean slowdown: TTFT against that of a lone, uncached request next door.
-    public var fairness: Double
-    /// Milliseconds by which requests were slower than under the oracle, on average, paired by request.
+    /// Jain's index over users of their mean speed: the TTFT of a lone, uncached request on the nearest server over that of
+    /// each request, 0 if it failed. Nil where users have no two requests on average.
+    public var fairness: Double?
+    /// Milliseconds by which requests were slower than under the oracle, on average, paired by request, where both got an
+    /// answer. The oracle looks at the last token and at others, so on the first token a policy can beat it.
     public var regretTTFT: Estimate?
     public var regretE2E: Estimate?
     public var failed: Int
@@ -81,14 +84,15 @@ public struct PolicyReport: Codable, Equatable, Sendable {
         itl = bootstrap.distribution(times.map { $0?.itl })
         let good = times.map { $0.map { $0.ttft <= limits.ttft && ($0.itl ?? 0) <= limits.itl } ?? false ? 1.0 : 0 }
         goodput = bootstrap.mean(good)
-        seconds = run.end.seconds
+        seconds = run.end.since(run.requests.map(\.scheduled).min() ?? .zero).seconds
         goodPerSecond = good.reduce(0, +) / max(seconds, 1e-9)
 
-        let promptTokens = Double(max(workload.promptTokens, 1))
-        let cached = Double(run.requests.reduce(0) { $0 + $1.cachedTokens })
+        let answered = run.requests.indices.filter { run.requests[$0].outcome == .ok }
+        let promptTokens = Double(max(answered.reduce(0) { $0 + workload.requests[$1].promptTokens }, 1))
+        let cached = Double(answered.reduce(0) { $0 + run.requests[$1].cachedTokens })
         hitShare = cached / promptTokens
         hitShareOfCeiling = reusable > 0 ? cached / Double(reusable) : nil
-        predictedHitShare = Double(run.requests.reduce(0) { $0 + $1.matchedTokens }) / promptTokens
+        predictedHitShare = Double(answered.reduce(0) { $0 + run.requests[$1].matchedTokens }) / promptTokens
 
         var served = [Int](repeating: 0, count: scenario.servers.count)
         for request in run.requests where request.outcome == .ok {
@@ -112,20 +116,21 @@ public struct PolicyReport: Codable, Equatable, Sendable {
         evictedTokens = run.work.reduce(0) { $0 + $1.evictedTokens }
     }
 
-    private static func fairness(_ run: RunResult, _ workload: Workload, _ scenario: Scenario) -> Double {
+    private static func fairness(_ run: RunResult, _ workload: Workload, _ scenario: Scenario) -> Double? {
         let nearest = scenario.servers.min { scenario.network.rtt[$0.region] < scenario.network.rtt[$1.region] }
-        guard let nearest else { return 1 }
+        guard let nearest, workload.users * 2 <= workload.requests.count else { return nil }
         let rtt = scenario.network.rtt[nearest.region]
-        var sums = [Double](repeating: 0, count: workload.users)
-        var counts = sums
-        for (result, request) in zip(run.requests, workload.requests) where result.outcome == .ok {
+        var speeds = [Double](repeating: 0, count: workload.users)
+        var counts = speeds
+        for (result, request) in zip(run.requests, workload.requests) {
+            counts[request.user] += 1
+            guard result.outcome == .ok, result.firstToken > 0 else { continue }
             let lone =
                 nearest.engine.lonePrefill(promptTokens: request.promptTokens, cached: 0).milliseconds + rtt
                 + scenario.network.upload.milliseconds(tokens: request.promptTokens, rtt: rtt)
-            sums[request.user] += Double(result.firstToken) / 1e6 / lone
-            counts[request.user] += 1
+            speeds[request.user] += lone / (Double(result.firstToken) / 1e6)
         }
-        return jainIndex(zip(sums, counts).compactMap { $1 > 0 ? $0 / $1 : nil })
+        return jainIndex(zip(speeds, counts).map { $0 / max($1, 1) })
     }
 }
 

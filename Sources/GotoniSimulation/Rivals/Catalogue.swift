@@ -4,10 +4,7 @@ import GotoniCore
 public enum Catalogue {
     /// Name and what it does, for `--help`: ours, then those of others.
     public static let policies: [(name: String, summary: String)] =
-        own.map { ($0.id.text, $0.summary) }
-        + rivals.map {
-            ($0.name, $0.summary)
-        }
+        own.map { ($0.id.text, $0.summary) } + rivals.map { ($0.name, $0.summary) }
 
     private static let own: [(id: PolicyID, summary: String)] = [
         (.gorgo, "lowest GORGO cost; parameters: the router's knobs, kv_events=1"),
@@ -23,22 +20,22 @@ public enum Catalogue {
     private struct Rival {
         let name: String
         let summary: String
-        let make: @Sendable (inout Parameters) throws(SimulationError) -> PolicySpec.Rule
+        let make: @Sendable (EngineModel, inout Parameters) throws(SimulationError) -> PolicySpec.Rule
     }
 
     private static let rivals: [Rival] = [
         Rival(
-            name: "oracle", summary: "knows true caches, queues and answers; others=1, first_token_only=0"
-        ) { (p) throws(SimulationError) in
+            name: "oracle", summary: "knows true caches, queues and answers; others=0.5, first_token_only=0"
+        ) { (_, p) throws(SimulationError) in
             var oracle = Oracle()
             oracle.others = try p.take("others", oracle.others, in: 0...1_000)
-            oracle.firstTokenOnly = try p.take("first_token_only", 0, in: 0...1)
+            oracle.firstTokenOnly = try p.take("first_token_only")
             return .rival(oracle)
         },
         Rival(
             name: "gorgo-v3",
             summary: "GORGO v3: 0.276 · rtt ms + uncached + 0.5 · tokens in flight, trie without bound"
-        ) { (p) throws(SimulationError) in
+        ) { (_, p) throws(SimulationError) in
             let rtt = try p.take("w_rtt", 0.276, in: 0...1_000)
             let queue = try p.take("w_queue", 0.5, in: 0...1_000)
             // In its score a token counts 1, in flight from dispatch to the last byte; its filter averages (α = 0.3).
@@ -50,20 +47,20 @@ public enum Catalogue {
                 ], index: .unbounded)
         },
         Rival(
-            name: "gorgo-v1", summary: "GORGO v1, for @nodes; ms_per_token=0.094, q=0.5, running_threshold=5"
-        ) { (p) throws(SimulationError) in
+            name: "gorgo-v1", summary: "GORGO v1, for @nodes; ms_per_token (the engine's), q=0.5, running_threshold=5"
+        ) { (engine, p) throws(SimulationError) in
             var policy = GorgoV1()
-            policy.msPerToken = try p.take("ms_per_token", policy.msPerToken, in: 0...1_000)
+            policy.msPerToken = try p.take("ms_per_token", engine.prefillPerToken, in: 0...1_000)
             policy.runningShare = try p.take("q", policy.runningShare, in: 0...1_000)
             policy.runningThreshold = try p.take("running_threshold", policy.runningThreshold, in: 0...100_000)
             return .rival(policy)
         },
         Rival(
             name: "simple-session-affinity", summary: "GORGO's baseline: hash of the first 256 tokens modulo servers"
-        ) { (p) throws(SimulationError) in .rival(SimpleSessionAffinity()) },
+        ) { (_, p) throws(SimulationError) in .rival(SimpleSessionAffinity()) },
         Rival(
             name: "aibrix-prefix-cache", summary: "AIBrix: longest match not far above the mean load; abs=16, k=2"
-        ) { (p) throws(SimulationError) in
+        ) { (_, p) throws(SimulationError) in
             var policy = AIBrixPrefixCache()
             policy.imbalance = try p.take("abs", policy.imbalance, in: 0...1_000_000)
             policy.deviations = try p.take("k", policy.deviations, in: 0...1_000)
@@ -72,7 +69,7 @@ public enum Catalogue {
         Rival(
             name: "sglang-cache-aware",
             summary: "SGLang: match above a share, else fewest requests; threshold=0.3, abs=64, rel=1.5"
-        ) { (p) throws(SimulationError) in
+        ) { (_, p) throws(SimulationError) in
             var policy = SGLangCacheAware()
             policy.threshold = try p.take("threshold", policy.threshold, in: 0...1)
             policy.absolute = try p.take("abs", policy.absolute, in: 0...1_000_000)
@@ -82,7 +79,7 @@ public enum Catalogue {
         Rival(
             name: "smg-cache-aware",
             summary: "SMG since August 2026: the same, spilling one server at a time; threshold=0.3, abs=64, rel=1.5"
-        ) { (p) throws(SimulationError) in
+        ) { (_, p) throws(SimulationError) in
             var policy = SMGCacheAware()
             policy.threshold = try p.take("threshold", policy.threshold, in: 0...1)
             policy.absolute = try p.take("abs", policy.absolute, in: 0...1_000_000)
@@ -92,7 +89,7 @@ public enum Catalogue {
         Rival(
             name: "dynamo-kv",
             summary: "NVIDIA Dynamo: blocks to prefill and in use, KV events; overlap=1, temperature=0"
-        ) { (p) throws(SimulationError) in
+        ) { (_, p) throws(SimulationError) in
             var policy = DynamoKV()
             policy.overlap = try p.take("overlap", policy.overlap, in: 0...1_000)
             policy.temperature = try p.take("temperature", policy.temperature, in: 0...1_000)
@@ -100,7 +97,7 @@ public enum Catalogue {
         },
         Rival(
             name: "llm-d", summary: "llm-d: weighted scores of match, queue and KV usage; prefix=3, queue=2, kv=2"
-        ) { (p) throws(SimulationError) in
+        ) { (_, p) throws(SimulationError) in
             var policy = LLMD()
             policy.prefix = try p.take("prefix", policy.prefix, in: 0...1_000)
             policy.queue = try p.take("queue", policy.queue, in: 0...1_000)
@@ -110,26 +107,26 @@ public enum Catalogue {
         Rival(
             name: "chwbl",
             summary: "KubeAI: consistent hashing, bounded loads; load=1.25, points=256, key=0 (1: tokens)"
-        ) { (p) throws(SimulationError) in
+        ) { (_, p) throws(SimulationError) in
             var policy = ConsistentHashing()
             policy.load = try p.take("load", policy.load, in: 1...1_000)
             policy.points = Int(try p.take("points", Double(policy.points), in: 1...4_096))
-            policy.key = try p.take("key", 0, in: 0...1) == 1 ? .firstTokens : .session
+            policy.key = try p.take("key") ? .firstTokens : .session
             return .rival(policy)
         },
         Rival(
             name: "preble-e2",
-            summary: "Preble: exploit or explore by GPU time; prefill_ms=0.125, decode_ms=6, balance=1.5"
-        ) { (p) throws(SimulationError) in
+            summary: "Preble: exploit or explore by GPU time; prefill_ms, decode_ms (the engine's), balance=1.5"
+        ) { (engine, p) throws(SimulationError) in
             var policy = PrebleE2()
-            policy.prefill = try p.take("prefill_ms", policy.prefill, in: 0...1_000)
-            policy.decode = try p.take("decode_ms", policy.decode, in: 0...1_000)
+            policy.prefill = try p.take("prefill_ms", engine.prefillPerToken, in: 0...1_000)
+            policy.decode = try p.take("decode_ms", engine.decode, in: 0...1_000)
             policy.balance = try p.take("balance", policy.balance, in: 1...1_000_000)
             return .rival(policy)
         },
         Rival(
             name: "skywalker", summary: "SkyWalker: longest match where nobody waits, near first; threshold=0, tau=0"
-        ) { (p) throws(SimulationError) in
+        ) { (_, p) throws(SimulationError) in
             var policy = SkyWalker()
             policy.threshold = try p.take("threshold", policy.threshold, in: 0...1)
             policy.tau = try p.take("tau", policy.tau, in: 0...1_000_000)
@@ -137,9 +134,11 @@ public enum Catalogue {
         },
     ]
 
-    static func rule(_ name: String, _ parameters: inout Parameters) throws(SimulationError) -> PolicySpec.Rule {
+    static func rule(
+        _ name: String, _ engine: EngineModel, _ parameters: inout Parameters
+    ) throws(SimulationError) -> PolicySpec.Rule {
         if let entry = own.first(where: { $0.id.text == name || (name == "least-loaded" && $0.id == .leastLoad) }) {
-            let index = try parameters.take("kv_events", 0, in: 0...1) == 1 ? PrefixIndex.events : .bounded
+            let index = try parameters.take("kv_events") ? PrefixIndex.events : .bounded
             var knobs: [(Knob, Double)] = []
             for knob in Knob.allCases {
                 guard parameters.values[knob.info.name.description] != nil else { continue }
@@ -151,7 +150,7 @@ public enum Catalogue {
             let names = policies.map(\.name).joined(separator: ", ")
             throw SimulationError("there is no policy \"\(name)\"; there are \(names)")
         }
-        return try rival.make(&parameters)
+        return try rival.make(engine, &parameters)
     }
 }
 

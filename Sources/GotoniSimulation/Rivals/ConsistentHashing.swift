@@ -10,9 +10,9 @@ import GotoniCore
 /// of another, so the key is the session (`key` 0). `key` 1 hashes the first 25 tokens of the prompt, as it does for
 /// plain completions: with a system prompt that all share, that is one key for all.
 struct ConsistentHashing: RivalPolicy {
-    enum HashKey: Int {
-        case session = 0
-        case firstTokens = 1
+    enum HashKey {
+        case session
+        case firstTokens
     }
 
     var load = 1.25

@@ -1,10 +1,5 @@
+import Glibc
 import GotoniCore
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// NVIDIA Dynamo's KV router: the lowest
 ///

@@ -1,5 +1,3 @@
-import GotoniCore
-
 /// Compares by the first key, and by the second where that is equal.
 struct InOrder<First: Comparable, Second: Comparable>: Comparable {
     var first: First
@@ -11,9 +9,4 @@ struct InOrder<First: Comparable, Second: Comparable>: Comparable {
     }
 
     static func < (a: Self, b: Self) -> Bool { a.first == b.first ? a.second < b.second : a.first < b.first }
-}
-
-extension Row {
-    /// What most rivals call load: requests that this router sent there and that have not ended.
-    var inFlight: Int { Int(own.requests) }
 }

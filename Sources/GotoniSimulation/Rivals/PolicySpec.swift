@@ -34,7 +34,7 @@ public struct PolicySpec: Sendable, Equatable {
             parameters[String(pair[0])] = value
         }
         self.parameters = parameters
-        _ = try rule()
+        _ = try rule(for: .neutral)
     }
 
     /// What decides.
@@ -43,10 +43,11 @@ public struct PolicySpec: Sendable, Equatable {
         case rival(any RivalPolicy)
     }
 
+    /// `engine`: what is known of the fleet's speed, for every policy that uses it.
     /// Errors: unknown name, unknown parameter.
-    func rule() throws(SimulationError) -> Rule {
+    func rule(for engine: EngineModel) throws(SimulationError) -> Rule {
         var left = Parameters(policy: label, values: parameters)
-        let rule = try Catalogue.rule(name, &left)
+        let rule = try Catalogue.rule(name, engine, &left)
         if let unknown = left.values.keys.min() {
             throw SimulationError("\(label): \(name) has no parameter \"\(unknown)\"")
         }
@@ -68,5 +69,12 @@ struct Parameters {
                 "\(policy): \(name) must be between \(bounds.lowerBound) and \(bounds.upperBound)")
         }
         return value
+    }
+
+    /// 0 or 1.
+    mutating func take(_ name: String) throws(SimulationError) -> Bool {
+        let value = try take(name, 0, in: 0...1)
+        guard value == 0 || value == 1 else { throw SimulationError("\(policy): \(name) must be 0 or 1") }
+        return value == 1
     }
 }

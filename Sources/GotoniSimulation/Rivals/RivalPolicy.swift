@@ -27,7 +27,7 @@ extension RivalPolicy {
 enum PrefixIndex {
     /// From its own decisions, bounded by the servers' KV capacity, least recently used first.
     case bounded
-    /// From its own decisions, and never forgotten.
+    /// From its own decisions, and never forgotten but with the server.
     case unbounded
     /// From the engines' KV events.
     case events
@@ -63,6 +63,9 @@ struct Row {
     var rtt: Double
     /// What would happen there, if the policy asks for it.
     var forecast: Forecast?
+
+    /// What most rivals call load: requests that this router sent there and that have not ended.
+    var inFlight: Int { Int(own.requests) }
 }
 
 /// The consequences of placing a request on a server now, if nobody else came.

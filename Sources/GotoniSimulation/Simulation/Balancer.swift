@@ -14,6 +14,10 @@ final class Balancer {
     /// The server it stands at; nil for the central proxy.
     let home: Int?
     let index: PrefixIndex
+    /// The answers' `cached_tokens` correct the index: ours does that, the other routers do not.
+    private let learnsFromAnswers: Bool
+    /// A prompt counts as cached where it is sent from that moment on, not when the engine says so.
+    private let predicts: Bool
     private var router: Router
     private var rival: (any RivalPolicy)?
     private var chance: SplitMix64
@@ -47,13 +51,16 @@ final class Balancer {
         switch rule {
         case .own(let policy, let knobs, let index):
             router.setPolicy(policy)
-            // As an operator would, who has measured the engine.
-            try router.set(.msPerToken, to: scenario.servers[0].engine.prefillPerToken)
+            try router.set(.msPerToken, to: scenario.typicalEngine.prefillPerToken)
             for (knob, value) in knobs { try router.set(knob, to: value) }
             self.index = index
+            learnsFromAnswers = index != .unbounded
+            predicts = true
         case .rival(let rival):
             self.rival = rival
             index = rival.index
+            learnsFromAnswers = false
+            predicts = rival.index != .events
         }
         for (server, configured) in scenario.servers.enumerated() {
             let capacity = index == .unbounded ? UInt64.max : UInt64(configured.engine.kvTokens)
@@ -71,6 +78,8 @@ final class Balancer {
         failuresInRow = Array(repeating: 0, count: count)
         isDown = Array(repeating: false, count: count)
     }
+
+    var needsForecast: Bool { rival?.needsForecast ?? false }
 
     // MARK: Requests
 
@@ -115,7 +124,9 @@ final class Balancer {
         _ placement: Placement, _ outcome: Outcome, cachedTokens: Int?, hadFirstToken: Bool, now: Nanoseconds
     ) throws(RouterError) {
         if !hadFirstToken { backlog[placement.server] -= placement.uncachedTokens }
-        if let cachedTokens { try router.observeCachedTokens(placement.ticket, UInt64(cachedTokens), now: now) }
+        if learnsFromAnswers, let cachedTokens {
+            try router.observeCachedTokens(placement.ticket, UInt64(cachedTokens), now: now)
+        }
         try router.finish(placement.ticket, outcome, now: now)
         if outcome == .ok { failuresInRow[placement.server] = 0 }
         rival?.ended(placement, now: now)
@@ -138,7 +149,7 @@ final class Balancer {
         var metrics = EngineMetrics()
         metrics.queuedRequests = UInt64(load.waiting)
         metrics.runningRequests = UInt64(load.running)
-        metrics.incarnation = UInt64(load.incarnation)
+        if learnsFromAnswers || index == .events { metrics.incarnation = UInt64(load.incarnation) }
         try router.observeMetrics(id, metrics, now: now)
     }
 
@@ -150,9 +161,11 @@ final class Balancer {
         try router.mark(ServerID(UInt64(server)), .down, now: now)
     }
 
-    /// `request`'s prompt is in the cache of `server`.
-    func stored(_ request: Int, _ workload: Workload, on server: Int, now: Nanoseconds) throws(RouterError) {
-        try read(request, workload)
+    /// `request`'s prompt is in the cache of `server`, or prompt and answer.
+    func stored(
+        _ request: Int, _ workload: Workload, withAnswer: Bool, on server: Int, now: Nanoseconds
+    ) throws(RouterError) {
+        try read(request, workload, withAnswer: withAnswer)
         try router.insert(prompt, on: ServerID(UInt64(server)), now: now)
     }
 
@@ -175,9 +188,9 @@ final class Balancer {
 
     // MARK: Pieces
 
-    private func read(_ request: Int, _ workload: Workload) throws(RouterError) {
+    private func read(_ request: Int, _ workload: Workload, withAnswer: Bool = false) throws(RouterError) {
         tokens.removeAll(keepingCapacity: true)
-        workload.appendTokens(of: request, to: &tokens)
+        workload.appendTokens(of: request, withAnswer: withAnswer, to: &tokens)
         let tokens = tokens
         try prompt.compute(tokens.span, blockTokens: Self.blockTokens, seed: 0)
     }
@@ -234,7 +247,7 @@ final class Balancer {
         let decision = try router.route(prompt, Request(sessionKey: session), excluding: excluded.span, now: now)
         // A decision of `route` always has its ticket.
         guard let ticket = decision.ticket else { throw .ticket }
-        try router.commit(ticket, now: now)
+        if predicts { try router.commit(ticket, now: now) }
         let server = Int(decision.server.rawValue)
         let uncached = decision.promptTokens - decision.matchedTokens
         backlog[server] += uncached

@@ -24,20 +24,30 @@ struct EventQueue {
         case firstToken
         case finished
         case failed
-        /// a: request. It waits for a server no longer.
+        /// a: request. It waits no longer, for a server or for a connection.
         case giveUp
         /// a: balancer, b: server.
         case probe
+        case probeFailed
+        /// a: place in the list of probes.
         case sample
         case report
-        case probeFailed
         /// a: fault.
         case fault
         /// a: place in the log of messages, b: balancer.
         case kvEvents
+
+        var isProbe: Bool {
+            switch self {
+            case .probe, .probeFailed, .sample, .report: true
+            default: false
+            }
+        }
     }
 
     private var heap: [Event] = []
+    /// Events that are no probe's.
+    private var work = 0
     private var scheduled: UInt64 = 0
 
     mutating func schedule(_ time: UInt64, _ kind: Kind, _ a: Int, _ b: Int = 0) {
@@ -45,6 +55,7 @@ struct EventQueue {
             time: time, order: scheduled, kind: kind, a: UInt32(truncatingIfNeeded: a), b: UInt32(truncatingIfNeeded: b)
         )
         scheduled += 1
+        if !kind.isProbe { work += 1 }
         heap.append(event)
         var child = heap.count - 1
         while child > 0 {
@@ -56,10 +67,14 @@ struct EventQueue {
         heap[child] = event
     }
 
+    /// Whether anything but probes is to come.
+    var hasWork: Bool { work > 0 }
+
     var nextTime: UInt64? { heap.first?.time }
 
     mutating func next() -> Event? {
         guard let first = heap.first else { return nil }
+        if !first.kind.isProbe { work -= 1 }
         let last = heap.removeLast()
         if heap.isEmpty { return first }
         var parent = 0

@@ -20,6 +20,15 @@ extension Simulation {
         }
     }
 
+    /// Whether messages get from a request's client to its balancer and back.
+    func clientIsReached(_ request: Int) -> Bool {
+        switch (scenario.clients, spec.topology) {
+        case (.proxy, .central), (.spread, .nodes): true
+        case (.proxy, .nodes): !isLost[scenario.servers[balancer(for: request)].region]
+        case (.spread, .central): !isLost[homeRegion(request)]
+        }
+    }
+
     func homeRegion(_ request: Int) -> Int { workload.requests[request].user % rtt.count }
 
     /// The balancer in front of the client: the proxy, or that of a server nearby.
@@ -32,9 +41,11 @@ extension Simulation {
     }
 
     func canReach(_ balancer: Int, _ server: Int) -> Bool {
-        if balancers[balancer].home == server { return true }
-        if let home = balancers[balancer].home, isLost[scenario.servers[home].region] { return false }
-        return !isLost[scenario.servers[server].region]
+        let region = scenario.servers[server].region
+        guard let home = balancers[balancer].home else { return !isLost[region] }
+        let homeRegion = scenario.servers[home].region
+        // Within a region messages get through whatever happens around it.
+        return homeRegion == region || !isLost[homeRegion] && !isLost[region]
     }
 
     mutating func leg(_ milliseconds: Double) -> UInt64 {

@@ -9,7 +9,9 @@ extension Simulation {
             try drain(server)
             for job in lost where isCurrent(job >> 8, UInt32(job & 0xFF)) { reply(job >> 8, .failed) }
         case .start(let server): isRunning[server] = true
-        case .slow(let server, let factor): engines[server].slowness = factor
+        case .slow(let server, let factor):
+            engines[server].slow(factor, now: time)
+            try drain(server)
         case .rtt(let region, let milliseconds): rtt[region] = milliseconds
         case .lost(let region): isLost[region] = true
         case .found(let region): isLost[region] = false

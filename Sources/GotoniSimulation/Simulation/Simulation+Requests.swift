@@ -5,6 +5,11 @@ import GotoniCore
 extension Simulation {
     mutating func arrive(_ request: Int) {
         results[request].scheduled = time
+        guard clientIsReached(request) else {
+            flights[request].isCutOff = true
+            queue.schedule(now + scenario.timeout.rawValue, .giveUp, request)
+            return
+        }
         let distance = clientPath(request)
         queue.schedule(now + leg(distance) + upload(request, distance), .atBalancer, request)
     }
@@ -53,7 +58,7 @@ extension Simulation {
 
     mutating func scheduleAtEngine(_ request: Int, _ server: Int, _ there: UInt64) {
         let reading = Nanoseconds(milliseconds: scenario.servers[server].engine.request).rawValue
-        onTheWay[server].append((request, there + reading))
+        if foretells { onTheWay[server].append((request, there + reading)) }
         queue.schedule(there + reading, .atEngine, request, Int(flights[request].attempt))
     }
 
@@ -66,7 +71,7 @@ extension Simulation {
 
     mutating func submit(_ request: Int) throws(RouterError) {
         guard let server = flights[request].placement?.server else { return }
-        onTheWay[server].removeAll { $0.request == request }
+        if foretells { onTheWay[server].removeAll { $0.request == request } }
         guard isRunning[server] else {
             return reply(request, .failed)
         }
@@ -98,8 +103,7 @@ extension Simulation {
                 reply(request, .finished)
             case .refused:
                 try endAtPeer(request, .failed)
-                // Another server would refuse it too.
-                flights[request].tried = Array(engines.indices)
+                flights[request].wasRefused = true
                 reply(request, .failed)
             }
         }
@@ -127,6 +131,7 @@ extension Simulation {
         guard let placement = flights[request].placement else { return }
         flights[request].hasFirstToken = true
         try balancers[balancer(for: request)].firstToken(placement, now: time)
+        if !clientIsReached(request) { flights[request].isCutOff = true }
         results[request].firstToken = sinceScheduled(request) + leg(clientPath(request))
         results[request].cachedTokens = flights[request].cachedTokens ?? 0
         try tryParked(balancer(for: request))
@@ -141,7 +146,8 @@ extension Simulation {
             placement, .ok, cachedTokens: flights[request].cachedTokens, hadFirstToken: true, now: time)
         results[request].lastToken = max(
             sinceScheduled(request) + leg(clientPath(request)), results[request].firstToken)
-        try end(request, .ok)
+        let isHeard = clientIsReached(request) && !flights[request].isCutOff
+        try end(request, isHeard ? .ok : .failed)
         try tryParked(index)
     }
 
@@ -153,7 +159,10 @@ extension Simulation {
         let index = balancer(for: request)
         try balancers[index].finish(
             placement, .failed, cachedTokens: nil, hadFirstToken: flights[request].hasFirstToken, now: time)
-        try balancers[index].observeFailure(placement.server, limit: scenario.failuresToDown, now: time)
+        let wasRefused = flights[request].wasRefused
+        if !wasRefused {
+            try balancers[index].observeFailure(placement.server, limit: scenario.failuresToDown, now: time)
+        }
         if engines.indices.contains(placement.server), canReach(index, placement.server) {
             // Hanging up ends what still runs.
             engines[placement.server].cancel(
@@ -161,16 +170,24 @@ extension Simulation {
             try drain(placement.server)
         }
         try endAtPeer(request, .failed)
-        let refusedByAll = flights[request].tried.count == engines.count
         flights[request].attempt += 1
         flights[request].tried.append(placement.server)
         flights[request].placement = nil
         flights[request].cachedTokens = nil
-        if flights[request].hasFirstToken || results[request].attempts >= scenario.maxAttempts || refusedByAll {
+        flights[request].wasRefused = false
+        // A prompt that is too long for one engine is not tried again on others like it.
+        let isHopeless = wasRefused && !couldFitElsewhere(request)
+        if flights[request].hasFirstToken || results[request].attempts >= scenario.maxAttempts || isHopeless {
             try end(request, .failed)
         } else {
             try place(request)
         }
+        try tryParked(index)
+    }
+
+    private func couldFitElsewhere(_ request: Int) -> Bool {
+        let tokens = workload.requests[request].promptTokens + workload.requests[request].outputTokens
+        return engines.indices.contains { engines[$0].model.kvTokens >= tokens && !flights[request].tried.contains($0) }
     }
 
     mutating func endAtPeer(_ request: Int, _ outcome: Outcome) throws(RouterError) {
@@ -187,11 +204,13 @@ extension Simulation {
         flights[request].isParked = false
         results[request].outcome = outcome
         left -= 1
-        if concurrency != nil { startNextInLine() }
+        // The client has its answer when the last token is there, or gives up now.
+        let known = outcome == .ok ? results[request].scheduled.rawValue + results[request].lastToken : now
+        if concurrency != nil, firstFollower[request] < 0 { startNextInLine(at: known) }
         var follower = firstFollower[request]
         while follower >= 0 {
             if case .after(_, let delay) = workload.requests[Int(follower)].arrival {
-                queue.schedule(now + delay.rawValue, .arrive, Int(follower))
+                queue.schedule((Nanoseconds(known) + delay).rawValue, .arrive, Int(follower))
             }
             follower = nextFollower[Int(follower)]
         }

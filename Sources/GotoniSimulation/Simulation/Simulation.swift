@@ -25,16 +25,25 @@ public struct Simulation {
     var flights: [Flight]
     var results: [RequestResult]
     var left: Int
+    /// With a fixed concurrency: the requests that wait for no answer, and which of them is next.
+    var line: [Int] = []
     var nextInLine = 0
+    /// One generator for the ways of requests and one for probes: what one draws changes nothing for the other.
     var chance: SplitMix64
+    var probeChance: SplitMix64
     var engineEvents: [EngineEvent] = []
-    var probes: [Probe]
+    var probes: [Probe] = []
+    var freeProbes: [Int] = []
     /// For each request, those that wait for it: first of them, and the next of the same.
     var firstFollower: [Int32]
     var nextFollower: [Int32]
-    /// For the oracle: requests on their way to each server, and when they will be there.
+    /// For the oracle alone: requests on their way to each server, and when they will be there.
+    let foretells: Bool
     var onTheWay: [[(request: Int, there: UInt64)]]
-    var kvLog: [(server: Int, events: [KVEvent])] = []
+    /// KV events under way, until the last balancer has them; and when each balancer has all so far, by server: they keep
+    /// their order.
+    var kvLog: [KVMessage] = []
+    var kvDelivered: [UInt64]
     var homes: BlockHomes?
     var processed = 0
 
@@ -44,6 +53,10 @@ public struct Simulation {
         var isDone = false
         var hasFirstToken = false
         var isParked = false
+        /// The attempt that ends now ended because the engine cannot hold the request.
+        var wasRefused = false
+        /// The client was cut off while its answer came.
+        var isCutOff = false
         var tried: [Int] = []
         /// At the balancer in front of the client, and at the one of the node that serves, if that is another.
         var placement: Balancer.Placement?
@@ -51,7 +64,10 @@ public struct Simulation {
         var cachedTokens: Int?
     }
 
+    /// A look at a server, under way; several of one balancer at one server can be.
     struct Probe {
+        var balancer = 0
+        var server = 0
         var rtt = Nanoseconds.zero
         var back = Nanoseconds.zero
         var load = EngineLoad()
@@ -66,7 +82,7 @@ public struct Simulation {
         self.scenario = scenario
         self.spec = spec
         self.concurrency = concurrency
-        let rule = try spec.rule()
+        let rule = try spec.rule(for: scenario.typicalEngine)
         var balancers: [Balancer] = []
         do throws(RouterError) {
             switch spec.topology {
@@ -90,19 +106,22 @@ public struct Simulation {
         isRunning = Array(repeating: true, count: engines.count)
         rtt = scenario.network.rtt
         isLost = Array(repeating: false, count: rtt.count)
+        kvDelivered = Array(repeating: 0, count: engines.count * balancers.count)
         onTheWay = Array(repeating: [], count: engines.count)
+        foretells = balancers.contains { $0.needsForecast }
         flights = Array(repeating: Flight(), count: workload.requests.count)
         results = Array(repeating: RequestResult(scheduled: .zero), count: workload.requests.count)
         left = workload.requests.count
         chance = .stream(scenario.seed, 0x51)
-        probes = Array(repeating: Probe(), count: balancers.count * engines.count)
+        probeChance = .stream(scenario.seed, 0x9B)
         firstFollower = Array(repeating: -1, count: workload.requests.count)
         nextFollower = Array(repeating: -1, count: workload.requests.count)
     }
 
     /// Plays `workload` in `scenario` under `policy`.
     ///
-    /// `concurrency`: that many requests are kept under way, one after the other, and the workload's arrivals are ignored.
+    /// `concurrency`: that many conversations (requests, where none continues another) are kept under way, one after the
+    /// other, and the workload's own times of arrival are ignored.
     /// `progress` gets the share of requests that have ended, about every hundredth.
     /// Errors: what is wrong with the input; or, in a sentence, a bug of the router or of this simulation.
     public static func run(
@@ -155,7 +174,8 @@ public struct Simulation {
             nextArrival += 1
             return true
         }
-        guard let event = queue.next() else { return false }
+        // Probes go on for ever: when nothing else is left to happen, nothing will.
+        guard nextArrival < arrivals.count || queue.hasWork, let event = queue.next() else { return false }
         now = event.time
         try handle(event)
         return true
@@ -172,10 +192,10 @@ public struct Simulation {
         case .firstToken: if isCurrent(a, event.b) { try firstToken(a) }
         case .finished: if isCurrent(a, event.b) { try finish(a) }
         case .failed: if isCurrent(a, event.b) { try failAttempt(a) }
-        case .giveUp: if flights[a].isParked { try end(a, .failed) }
+        case .giveUp: if flights[a].isParked || flights[a].isCutOff, !flights[a].isDone { try end(a, .failed) }
         case .probe: probe(a, b)
-        case .sample: sample(a, b)
-        case .report: try report(a, b)
+        case .sample: sample(a)
+        case .report: try report(a)
         case .probeFailed:
             try balancers[a].observeFailure(b, limit: scenario.failuresToDown, now: time)
         case .fault: try apply(scenario.faults[a].kind)
@@ -192,21 +212,19 @@ public struct Simulation {
         var previous: [Int32] = firstFollower
         for (request, described) in workload.requests.enumerated() {
             switch described.arrival {
-            case .at(let time) where concurrency == nil:
-                arrivals.append((time.rawValue, request))
-            case .after(let earlier, _) where concurrency == nil:
+            case .at(let time):
+                if concurrency == nil { arrivals.append((time.rawValue, request)) } else { line.append(request) }
+            case .after(let earlier, _):
                 if previous[earlier] < 0 {
                     firstFollower[earlier] = Int32(request)
                 } else {
                     nextFollower[Int(previous[earlier])] = Int32(request)
                 }
                 previous[earlier] = Int32(request)
-            default:
-                break
             }
         }
         arrivals.sort { ($0.time, $0.request) < ($1.time, $1.request) }
-        for _ in 0..<min(concurrency ?? 0, workload.requests.count) { startNextInLine() }
+        for _ in 0..<min(concurrency ?? 0, line.count) { startNextInLine(at: now) }
         for (index, fault) in scenario.faults.enumerated() { queue.schedule(fault.at.rawValue, .fault, index) }
         for balancer in balancers.indices {
             for server in engines.indices {
@@ -214,14 +232,15 @@ public struct Simulation {
                 try balancers[balancer].observe(
                     server, rtt: Nanoseconds(milliseconds: path(balancer, server)), now: .zero)
                 try balancers[balancer].observe(server, load: engines[server].load, now: .zero)
-                queue.schedule(nextProbe(share: chance.uniform()), .probe, balancer, server)
+                queue.schedule(nextProbe(share: probeChance.uniform()), .probe, balancer, server)
             }
         }
     }
 
-    mutating func startNextInLine() {
-        guard nextInLine < workload.requests.count else { return }
-        queue.schedule(now, .arrive, nextInLine)
+    /// With a fixed concurrency: the next conversation begins.
+    mutating func startNextInLine(at time: UInt64) {
+        guard nextInLine < line.count else { return }
+        queue.schedule(time, .arrive, line[nextInLine])
         nextInLine += 1
     }
 }

@@ -4,7 +4,7 @@ import GotoniCore
 public enum ArrivalPlan: Equatable, Sendable {
     /// At their own times, times this: 2 is half as fast.
     case scaled(Double)
-    /// At random, with this mean rate; or evenly.
+    /// At random, with this mean rate; or evenly. Where requests continue others, it is conversations that come.
     case poisson(perSecond: Double)
     case constant(perSecond: Double)
 
@@ -21,7 +21,12 @@ public enum ArrivalPlan: Equatable, Sendable {
 }
 
 extension Workload {
-    /// Replaces the arrivals; those that wait for an answer stay as they are, for they belong to the user.
+    /// Whether some requests wait for the answers to others: then it is conversations that arrive.
+    public var hasConversations: Bool {
+        requests.contains { if case .after = $0.arrival { true } else { false } }
+    }
+
+    /// Replaces the arrivals; the times between an answer and what follows it stay, for they belong to the user.
     public mutating func arrive(_ plan: ArrivalPlan, seed: UInt64) {
         var chance = SplitMix64.stream(seed, 0xA441)
         var next = 0.0

@@ -49,10 +49,11 @@ extension Workload {
     /// "2023-11-16 18:15:46.6805900" as seconds since the month began.
     private static func secondsOfMonth(_ text: Substring) -> Double? {
         let parts = text.split(whereSeparator: { $0 == " " || $0 == ":" || $0 == "-" })
-        guard parts.count == 6, let day = Double(parts[2]), let hour = Double(parts[3]), let minute = Double(parts[4]),
-            let second = Double(parts[5])
-        else { return nil }
-        return ((day * 24 + hour) * 60 + minute) * 60 + second
+        let numbers = parts.compactMap { Double($0) }
+        guard numbers.count == 6, parts.count == 6, numbers.allSatisfy({ (0...10_000).contains($0) }) else {
+            return nil
+        }
+        return ((numbers[2] * 24 + numbers[3]) * 60 + numbers[4]) * 60 + numbers[5]
     }
 
     private mutating func addTraceLab(_ lines: [String]) throws(SimulationError) {
@@ -65,7 +66,7 @@ extension Workload {
         var known: [Int: Session] = [:]
         for (index, line) in lines.enumerated() {
             let fields = line.filter { $0 != "\r" }.split(separator: ",").compactMap { Int($0) }
-            guard fields.count == 7, fields.allSatisfy({ (0...1 << 40).contains($0) }),
+            guard fields.count == 7, fields.allSatisfy({ (0...1 << 30).contains($0) }),
                 (1...1 << 20).contains(fields[4]),
                 fields[5] <= 1 << 20
             else { throw SimulationError("\(name), line \(index + 2) is no round of TraceLab's") }
@@ -94,5 +95,6 @@ extension Workload {
                 context: prompt + [Segment(block: answer, tokens: UInt32(output))])
             add(prompt, outputTokens: output, arrival: arrival, user: number, session: number, answer: answer)
         }
+        startAtZero()
     }
 }

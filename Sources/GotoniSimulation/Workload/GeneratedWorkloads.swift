@@ -13,7 +13,10 @@ public struct LogNormal: Equatable, Sendable {
     func draw(_ chance: inout SplitMix64) -> Double { chance.logNormal(median: median, sigma: sigma) }
 
     /// As a number of tokens, 1 to 131,072.
-    func tokens(_ chance: inout SplitMix64) -> UInt32 { UInt32(min(max(draw(&chance), 1), 131_072)) }
+    func tokens(_ chance: inout SplitMix64) -> UInt32 {
+        let drawn = draw(&chance)
+        return drawn >= 1 ? UInt32(min(drawn, 131_072)) : 1
+    }
 }
 
 /// Users of agents: each has conversations of several turns behind one of a few shared system prompts, thinks between

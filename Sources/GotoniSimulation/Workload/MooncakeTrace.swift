@@ -16,7 +16,10 @@ extension Workload {
         guard (1...1 << 20).contains(blockTokens) else {
             throw SimulationError("a block must have 1 to 1,048,576 tokens")
         }
-        let rows = try readRows(text, name, blockTokens, limit)
+        var rows = try readRows(text, name, blockTokens, limit)
+        // Some traces count from another beginning, such as that of the week.
+        let first = rows.map(\.time).min() ?? 0
+        for index in rows.indices { rows[index].timestamp = rows[index].time - first }
         var reader = MooncakeReader(name: name, blockTokens: blockTokens)
         if rows.contains(where: { $0.session_id != nil }) {
             for row in rows { reader.addTurn(row) }
@@ -26,7 +29,6 @@ extension Workload {
             let arrivals = spread(sorted.map(\.time), seed)
             for (row, arrival) in zip(sorted, arrivals) { reader.addRequest(row, arrival) }
         }
-        reader.workload.salt = 0
         try reader.workload.check()
         return reader.workload
     }
@@ -44,11 +46,15 @@ extension Workload {
                 throw SimulationError("\(place) is no Mooncake request")
             }
             let row = rows[rows.count - 1]
-            guard (0...1e12).contains(row.time), (0...1e12).contains(row.delay ?? 0) else {
+            guard (0...1e13).contains(row.time), (0...1e9).contains(row.delay ?? 0) else {
                 throw SimulationError("\(place): a time is negative, too large or no number")
             }
             guard (1...1 << 30).contains(row.input_length), (0...1 << 30).contains(row.output_length) else {
                 throw SimulationError("\(place): a length is negative, zero or too large")
+            }
+            // Above that, ids would get each other's tokens (`Workload.appendTokens`), or those of answers.
+            guard row.hash_ids.allSatisfy({ $0 < 1 << 40 }) else {
+                throw SimulationError("\(place): a hash id is 2^40 or above")
             }
             guard row.hash_ids.count == (row.input_length + blockTokens - 1) / blockTokens else {
                 throw SimulationError(

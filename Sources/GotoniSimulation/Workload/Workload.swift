@@ -55,17 +55,21 @@ public struct Workload: Sendable {
     /// Most distinct tokens; that of the Qwen tokenizers.
     static let vocabulary: UInt64 = 151_936
 
-    /// Appends the token ids of a prompt: token j of block h is splitmix64(h · 2^20 + j + salt) mod 151,936.
+    /// Appends the token ids of a prompt, and of its answer if that is asked for and known: token j of block h is splitmix64(h · 2^20 + j + salt) mod 151,936.
     ///
     /// So a beginning of a block is a beginning of its tokens, and two blocks differ at their first token.
-    func appendTokens(of request: Int, to tokens: inout [UInt32]) {
-        for segment in prompt(request) {
-            let first = blockNames[Int(segment.block)] << 20 &+ salt
-            for j in 0..<UInt64(segment.tokens) {
-                // The generator's first number is the mix of its state.
-                var mix = SplitMix64(seed: first &+ j)
-                tokens.append(UInt32(truncatingIfNeeded: mix.next() % Self.vocabulary))
-            }
+    func appendTokens(of request: Int, withAnswer: Bool = false, to tokens: inout [UInt32]) {
+        for segment in prompt(request) { append(segment, to: &tokens) }
+        guard withAnswer, let answer = requests[request].answer else { return }
+        append(Segment(block: answer, tokens: UInt32(requests[request].outputTokens)), to: &tokens)
+    }
+
+    private func append(_ segment: Segment, to tokens: inout [UInt32]) {
+        let first = blockNames[Int(segment.block)] << 20 &+ salt
+        for j in 0..<UInt64(segment.tokens) {
+            // The generator's first number is the mix of its state.
+            var mix = SplitMix64(seed: first &+ j)
+            tokens.append(UInt32(truncatingIfNeeded: mix.next() % Self.vocabulary))
         }
     }
 
@@ -94,6 +98,15 @@ public struct Workload: Sendable {
                 outputTokens: max(outputTokens, 1), user: user, session: session, answer: answer))
         users = max(users, user + 1)
         sessions = max(sessions, session + 1)
+    }
+
+    /// The first request is sent at time zero.
+    mutating func startAtZero() {
+        let times = requests.compactMap { if case .at(let time) = $0.arrival { time } else { nil } }
+        guard let first = times.min() else { return }
+        for index in requests.indices {
+            if case .at(let time) = requests[index].arrival { requests[index].arrival = .at(time.since(first)) }
+        }
     }
 
     /// Errors: an arrival that waits for a later request; a block that is continued at two different lengths.

@@ -53,8 +53,6 @@ public struct Network: Equatable, Sendable {
     /// What the same paths really were: smallest round trips of the authors' logs (GORGO v3).
     public static let physical = Network(rtt: [26, 120, 210])
 
-    func between(_ a: Int, _ b: Int) -> Double { a == b ? 0 : max(rtt[a], rtt[b]) }
-
     /// One way, `milliseconds` being the round trip.
     func leg(_ milliseconds: Double, _ chance: inout SplitMix64) -> Nanoseconds {
         let stretch = jitter > 0 ? 1 + jitter * chance.exponential() : 1

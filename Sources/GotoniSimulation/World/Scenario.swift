@@ -51,6 +51,15 @@ public struct Scenario: Sendable {
             })
     }
 
+    /// What an operator knows who has measured the fleet: the mean prefill and decode rates of its engines.
+    var typicalEngine: EngineModel {
+        guard var typical = servers.first?.engine else { return .neutral }
+        let count = Double(servers.count)
+        typical.prefillPerToken = servers.reduce(0) { $0 + $1.engine.prefillPerToken } / count
+        typical.decode = servers.reduce(0) { $0 + $1.engine.decode } / count
+        return typical
+    }
+
     public func check() throws(SimulationError) {
         guard !network.rtt.isEmpty, network.rtt.allSatisfy({ (0...60_000).contains($0) }) else {
             throw SimulationError("round trips must be between 0 and 60,000 ms")
@@ -62,6 +71,9 @@ public struct Scenario: Sendable {
             guard network.rtt.indices.contains(server.region) else {
                 throw SimulationError("a server is in region \(server.region), which has no round trip")
             }
+        }
+        guard (1...255).contains(maxAttempts), failuresToDown >= 1, maxConcurrent ?? 1 >= 1 else {
+            throw SimulationError("attempts must be 1 to 255, failures to down and the most at one server at least 1")
         }
         guard probeInterval.rawValue >= 1_000_000 else {
             throw SimulationError("the probe interval must be at least 1 ms")

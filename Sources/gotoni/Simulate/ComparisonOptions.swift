@@ -41,7 +41,7 @@ struct ComparisonOptions: ParsableArguments {
 
     func policies() throws -> [PolicySpec] {
         var specs = try policy.split(separator: ",").map { try PolicySpec(String($0)) }
-        if !noOracle, !specs.contains(where: { $0.name == "oracle" }) { specs.append(try PolicySpec("oracle")) }
+        if !noOracle, !specs.contains(where: { $0.label == "oracle" }) { specs.append(try PolicySpec("oracle")) }
         guard !specs.isEmpty else { throw ValidationError("--policy names none.") }
         if let twice = specs.first(where: { spec in specs.count { $0.label == spec.label } > 1 }) {
             throw ValidationError("--policy names \(twice.label) twice.")

@@ -9,6 +9,16 @@ struct ReportDocument: Encodable {
         var region: Int
     }
 
+    /// What the servers stand in.
+    struct World: Encodable {
+        var clients: String
+        var upload: String
+        var jitter: Double
+        var probeIntervalSeconds: Double
+        var maxConcurrent: UInt32?
+        var faults: [String]
+    }
+
     struct Cell: Encodable {
         var load: String
         var workload: String
@@ -25,11 +35,12 @@ struct ReportDocument: Encodable {
     var seed: UInt64
     var rtt: [Double]
     var servers: [Server]
+    var world: World
     var limits: ServiceLimits
     var cells: [Cell] = []
 
     enum CodingKeys: String, CodingKey {
-        case version, seed, servers, limits, cells
+        case version, seed, servers, world, limits, cells
         case rtt = "rtt_ms"
     }
 
@@ -37,13 +48,17 @@ struct ReportDocument: Encodable {
         self.seed = seed
         self.limits = limits
         rtt = scenario.network.rtt
+        world = World(
+            clients: scenario.clients.rawValue, upload: "\(scenario.network.upload)", jitter: scenario.network.jitter,
+            probeIntervalSeconds: scenario.probeInterval.seconds, maxConcurrent: scenario.maxConcurrent,
+            faults: scenario.faults.map { "\($0.at.seconds) s: \($0.kind)" })
         servers = scenario.servers.map { Server(engine: $0.engine, region: $0.region + 1) }
     }
 
     mutating func add(_ load: Load, _ scenario: Scenario, _ runs: [RunResult]) {
         let workload = load.workload
         let reusable = workload.reusableTokens()
-        let oracle = runs.first { $0.policy.name == "oracle" }
+        let oracle = runs.first { $0.policy.label == "oracle" }
         cells.append(
             Cell(
                 load: load.name, workload: workload.name, requests: workload.requests.count, users: workload.users,

@@ -14,6 +14,7 @@ struct ReportTable {
         lines += [
             "± is half of a 95 % interval (block bootstrap). good: TTFT at most \((limits.ttft / 1_000).text(1)) s and \(limits.itl.text(0)) ms between tokens.",
             "hits: share of prompt tokens found cached, and of those that an endless cache would have found. busiest: its share of requests.",
+            "Times, hits and regret (time lost against the oracle, which looks at last tokens) are of requests that got an answer.",
         ]
         text = lines.joined(separator: "\n")
     }
@@ -60,7 +61,7 @@ struct ReportTable {
             table.add([
                 policy.policy, percent(policy.goodput?.value), half(policy.goodput, 100, 1),
                 policy.goodPerSecond.text(2), percent(policy.hitShare), percent(policy.hitShareOfCeiling),
-                percent(policy.busiestShare), policy.fairness.text(3), percent(policy.utilization),
+                percent(policy.busiestShare), policy.fairness.map { $0.text(3) } ?? "-", percent(policy.utilization),
                 policy.regretTTFT.map { ($0.value / 1_000).text(2) } ?? "-", half(policy.regretTTFT, 0.001, 2),
                 policy.regretE2E.map { ($0.value / 1_000).text(2) } ?? "-", "\(policy.failed)", "\(policy.retries)",
                 "\(policy.preemptions)",

@@ -27,7 +27,10 @@ struct Simulate: AsyncParsableCommand {
         let (loads, scenario, policies) = try asked {
             (try requests.loads(), try world.scenario(seed: requests.seed), try comparison.policies())
         }
+        // Better now than after minutes of work.
+        for path in [comparison.json, comparison.log] { if let path { try write(Data(), to: path) } }
         let progress = ProgressBar(of: loads.count * policies.count, isQuiet: comparison.quiet)
+        defer { progress.finish() }
 
         var document = ReportDocument(scenario, comparison.limits, seed: requests.seed)
         var log = comparison.log == nil ? nil : RequestLog()

@@ -20,33 +20,38 @@ struct WorkloadOptions: ParsableArguments {
     @Option(help: "A trace: Mooncake JSONL, Azure CSV or TraceLab CSV.", completion: .file())
     var trace: String?
 
-    @Option(help: "Without a trace: agentic (turns behind shared system prompts) or no-reuse (the control).")
-    var workload = Generator.agentic
+    @Option(
+        help:
+            "Without a trace: agentic (turns behind shared system prompts; so if not given) or no-reuse (the control).")
+    var workload: Generator?
 
     @Option(help: "Only the first so many rows of the trace.")
     var limit: Int?
 
-    @Option(help: "Tokens that a hash id of the trace stands for.")
-    var blockTokens = 512
+    @Option(help: "Tokens that a hash id of the trace stands for (512).")
+    var blockTokens: Int?
 
-    @Option(help: "Users of the agentic workload.")
-    var users = AgenticWorkload().users
+    @Option(help: "Users of the agentic workload (\(AgenticWorkload().users)).")
+    var users: Int?
 
-    @Option(name: .customLong("requests"), help: "Requests of the no-reuse workload.")
-    var requestCount = NoReuseWorkload().requests
+    @Option(name: .customLong("requests"), help: "Requests of the no-reuse workload (\(NoReuseWorkload().requests)).")
+    var requestCount: Int?
 
-    @Option(help: "Median prompt tokens of the no-reuse workload.")
-    var promptTokens = NoReuseWorkload().promptTokens.median
+    @Option(help: "Median prompt tokens of the no-reuse workload (2,000).")
+    var promptTokens: Double?
 
-    @Option(help: "Median answer tokens of the no-reuse workload.")
-    var outputTokens = NoReuseWorkload().outputTokens.median
-
-    @Option(help: "Times between requests times this, larger is slower; several with commas are compared.")
-    var timeScale = "1"
+    @Option(help: "Median answer tokens of the no-reuse workload (150).")
+    var outputTokens: Double?
 
     @Option(
         help: ArgumentHelp(
-            "trace, poisson:RATE, constant:RATE (requests per second), sweep:FROM:TO:STEPS (Poisson, one after the other), concurrent:N (always N under way) or throughput (all at once)."
+            "Times between arrivals times this, larger is slower; several with commas are compared (1). Times between an answer and what follows it stay."
+        ))
+    var timeScale: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "trace, poisson:RATE, constant:RATE (per second), sweep:FROM:TO:STEPS (Poisson rates, one after the other), concurrent:N (always N under way) or throughput (all at once). Of requests; of conversations where requests continue others."
         ))
     var arrivals = "trace"
 
@@ -55,12 +60,32 @@ struct WorkloadOptions: ParsableArguments {
 
     func validate() throws {
         if let limit, limit < 1 { throw ValidationError("--limit must be at least 1.") }
+        for median in [promptTokens, outputTokens] where !(1...131_072).contains(median ?? 1) {
+            throw ValidationError("--prompt-tokens and --output-tokens must be 1 to 131,072.")
+        }
+        // What would change nothing is a mistake.
+        let generated = trace == nil
+        func refuse(_ option: String, _ given: Bool, unless applies: Bool, _ when: String) throws {
+            if given, !applies { throw ValidationError("\(option) has no effect \(when).") }
+        }
+        try refuse("--limit", limit != nil, unless: !generated, "without --trace")
+        try refuse("--block-tokens", blockTokens != nil, unless: !generated, "without --trace")
+        try refuse("--workload", workload != nil, unless: generated, "with --trace")
+        let (agentic, noReuse) = (generated && workload != .noReuse, generated && workload == .noReuse)
+        try refuse("--users", users != nil, unless: agentic, "but with --workload agentic")
+        try refuse("--requests", requestCount != nil, unless: noReuse, "but with --workload no-reuse")
+        try refuse("--prompt-tokens", promptTokens != nil, unless: noReuse, "but with --workload no-reuse")
+        try refuse("--output-tokens", outputTokens != nil, unless: noReuse, "but with --workload no-reuse")
+        try refuse("--time-scale", timeScale != nil, unless: arrivals == "trace", "with --arrivals \(arrivals)")
     }
 
     func loads() throws -> [Load] {
         let workload = try read()
+        let what = workload.hasConversations ? " conversations/s" : "/s"
         return try plans().map { plan in
-            var load = Load(name: plan.name, workload: workload, concurrency: plan.concurrency)
+            var load = Load(
+                name: plan.name.replacingOccurrences(of: "/s", with: what), workload: workload,
+                concurrency: plan.concurrency)
             if plan.concurrency == Int.max { load.concurrency = workload.requests.count }
             if let arrivals = plan.arrivals {
                 try arrivals.check()
@@ -72,16 +97,16 @@ struct WorkloadOptions: ParsableArguments {
 
     private func read() throws -> Workload {
         guard let trace else {
-            switch workload {
+            switch workload ?? .agentic {
             case .agentic:
                 var agentic = AgenticWorkload()
-                agentic.users = users
+                if let users { agentic.users = users }
                 return try agentic.make(seed: seed)
             case .noReuse:
                 var noReuse = NoReuseWorkload()
-                noReuse.requests = requestCount
-                noReuse.promptTokens.median = promptTokens
-                noReuse.outputTokens.median = outputTokens
+                if let requestCount { noReuse.requests = requestCount }
+                if let promptTokens { noReuse.promptTokens.median = promptTokens }
+                if let outputTokens { noReuse.outputTokens.median = outputTokens }
                 return try noReuse.make(seed: seed)
             }
         }
@@ -94,7 +119,7 @@ struct WorkloadOptions: ParsableArguments {
         let name = URL(fileURLWithPath: trace).lastPathComponent
         return name.hasSuffix(".csv")
             ? try Workload.csv(text, name: name, limit: limit)
-            : try Workload.mooncake(text, name: name, blockTokens: blockTokens, limit: limit, seed: seed)
+            : try Workload.mooncake(text, name: name, blockTokens: blockTokens ?? 512, limit: limit, seed: seed)
     }
 
     private typealias Plan = (name: String, arrivals: ArrivalPlan?, concurrency: Int?)
@@ -107,13 +132,21 @@ struct WorkloadOptions: ParsableArguments {
             }
             return value
         }
+        func whole(_ index: Int, _ bounds: ClosedRange<Int>) throws -> Int {
+            guard index < parts.count, let value = Int(parts[index]), bounds.contains(value) else {
+                throw ValidationError(
+                    "--arrivals \(arrivals): a whole number from \(bounds.lowerBound) to \(bounds.upperBound) is missing."
+                )
+            }
+            return value
+        }
         func only(_ count: Int) throws {
             guard parts.count == count else { throw ValidationError("--arrivals \(arrivals) has too many parts.") }
         }
         switch parts.first {
         case "trace":
             try only(1)
-            return try timeScale.split(separator: ",").map { text in
+            return try (timeScale ?? "1").split(separator: ",").map { text in
                 guard let scale = Double(text) else { throw ValidationError("--time-scale \(text) is not a number.") }
                 let plan = ArrivalPlan.scaled(scale)
                 try plan.check()
@@ -127,15 +160,15 @@ struct WorkloadOptions: ParsableArguments {
             return [("constant \(parts[1])/s", .constant(perSecond: try number(1)), nil)]
         case "sweep":
             try only(4)
-            let (from, to, steps) = (try number(1), try number(2), Int(try number(3)))
-            guard steps >= 2 else { throw ValidationError("--arrivals sweep needs at least 2 steps.") }
+            let (from, to, steps) = (try number(1), try number(2), try whole(3, 2...100))
             return (0..<steps).map { step in
                 let rate = from + (to - from) * Double(step) / Double(steps - 1)
                 return ("poisson \(rate.text(2))/s", .poisson(perSecond: rate), nil)
             }
         case "concurrent":
             try only(2)
-            return [("concurrent \(parts[1])", nil, Int(try number(1)))]
+            let count = try whole(1, 1...1_000_000)
+            return [("concurrent \(count)", nil, count)]
         case "throughput":
             try only(1)
             return [("throughput", nil, Int.max)]
