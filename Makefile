@@ -87,6 +87,11 @@ bench-simulator: $(GOTONI)
 	@$(GOTONI) simulate --workload no-reuse --requests 300000 --prompt-tokens 64 --output-tokens 16 \
 		--arrivals poisson:150 --policy gorgo,least-load,round-robin --no-oracle --jobs 1 --quiet --timing
 
+## bench-validity    the simulated engine beside a real one, llama.cpp's server (8 minutes, wants a quiet machine)
+.PHONY: bench-validity
+bench-validity: $(GOTONI) $(VENV)/validity-ready
+	@$(VPYTHON) benchmark/validity/validate.py --gotoni $(GOTONI) --out $(BUILD)/validity $(ARGS)
+
 ## fuzz              drive the C library with hostile calls for SECONDS (600)
 SECONDS_TO_FUZZ = $(or $(SECONDS),600)
 .PHONY: fuzz
@@ -199,5 +204,10 @@ $(VENV)/bench-ready: benchmark/micro/requirements.txt | $(VENV)/made
 
 $(VENV)/plot-ready: benchmark/simulation/requirements.txt | $(VENV)/made
 	$(say) "matplotlib, into $(VENV)"
+	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(VENV)/validity-ready: benchmark/validity/requirements.txt | $(VENV)/made
+	$(say) "llama.cpp's server and what makes a model for it, into $(VENV)"
 	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

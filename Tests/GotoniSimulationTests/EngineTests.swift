@@ -65,6 +65,18 @@ import Testing
         #expect(events[2].time == Nanoseconds(37_500_000 + 112_500_000))
     }
 
+    @Test func whoHasNoTokenPrefilledWaitsAndIsLookedUpLast() {
+        // Three equal prompts of two chunks each. The second and third wait, and find what the first has left.
+        var engine = Engine(roundEngine)
+        var events: [EngineEvent] = []
+        let prompt = blocks(0, 20)
+        for id in 0..<3 { engine.submit(Self.job(id, prompt, output: 1), now: .zero, &events) }
+        #expect(engine.load.running == 1 && engine.load.waiting == 2)
+        while let next = engine.nextEvent { engine.advance(to: next, &events) }
+        let found = events.compactMap { if case .firstToken(let cached) = $0.kind { cached } else { nil } }
+        #expect(found == [0, 1_984, 1_984])
+    }
+
     @Test func decodingSlowsWithTheBatchAndPrefillStopsIt() {
         let jobs = [(UInt64(0), Self.job(1, [0], output: 100)), (13_000_000, Self.job(2, [1], output: 2))]
         let (events, _) = Self.play(roundEngine, jobs)
@@ -254,7 +266,11 @@ enum NaiveEngine {
                 now = max(now, jobs[next].at)
                 arrive()
             }
-            while running.count < model.maxRunning, !waiting.isEmpty { running.append(waiting.removeFirst()) }
+            while running.count < model.maxRunning, !waiting.isEmpty,
+                running.reduce(0, { $0 + $1.left }) < model.chunkTokens
+            {
+                running.append(waiting.removeFirst())
+            }
             let decoding = running.indices.filter { running[$0].left == 0 }
             var duration = decoding.isEmpty ? 0 : model.decode + model.decodePerRequest * Double(decoding.count)
             var budget = model.chunkTokens

@@ -69,9 +69,11 @@ extension Engine {
 
     // MARK: Admission
 
-    /// First come first served, while there is room for a whole prompt.
+    /// First come first served, while there is room for a whole prompt and the iteration has tokens left to prefill: until
+    /// then a request waits, and only then it is looked up what of its prompt is cached.
     private mutating func admit() {
-        while waitingHead < waiting.count, prefilling.count + decoding.count < model.maxRunning {
+        var budget = model.chunkTokens - prefilling.reduce(0) { $0 + $1.toPrefill }
+        while waitingHead < waiting.count, budget > 0, prefilling.count + decoding.count < model.maxRunning {
             var next = waiting[waitingHead]
             let prompt = next.job.prompt
             let cached = cachedTokens(prompt, promptTokens: next.job.promptTokens)
@@ -88,6 +90,7 @@ extension Engine {
             next.ownTokens = toPrefill
             next.admitted = admissions
             admissions += 1
+            budget -= toPrefill
             ownTokens += toPrefill
             prefilling.append(next)
             waitingHead += 1
