@@ -87,7 +87,7 @@ bench-simulator: $(GOTONI)
 	@$(GOTONI) simulate --workload no-reuse --requests 300000 --prompt-tokens 64 --output-tokens 16 \
 		--arrivals poisson:150 --policy gorgo,least-load,round-robin --no-oracle --jobs 1 --quiet --timing
 
-## bench-validity    the simulated engine beside a real one, llama.cpp's server (8 minutes, wants a quiet machine)
+## bench-validity    the simulated engine beside a real one, llama.cpp's server (9 minutes, wants a quiet machine)
 .PHONY: bench-validity
 bench-validity: $(GOTONI) $(VENV)/validity-ready
 	@$(VPYTHON) benchmark/validity/validate.py --gotoni $(GOTONI) --out $(BUILD)/validity $(ARGS)
@@ -181,7 +181,7 @@ $(SO): $(SOURCES)
 $(GOTONI): $(SOURCES)
 	@scripts/check-deps
 	$(say) "gotoni (two minutes the first time)"
-	@swift build --quiet -c release --static-swift-stdlib --scratch-path .build-cli --product gotoni
+	@swift build --quiet -c release --static-swift-stdlib -Xswiftc -use-ld=lld --scratch-path .build-cli --product gotoni
 	@mkdir -p $(@D)
 	@strip -o $@ .build-cli/release/gotoni
 

@@ -132,7 +132,7 @@ public struct Simulation {
         return try simulation.run(progress)
     }
 
-    mutating func run(_ progress: (Double) -> Void) throws(SimulationError) -> RunResult {
+    private mutating func run(_ progress: (Double) -> Void) throws(SimulationError) -> RunResult {
         do throws(RouterError) {
             try begin()
             let step = max(workload.requests.count / 100, 1)

@@ -48,26 +48,29 @@ struct ReportTable {
     }
 
     private static func service(_ cell: ReportDocument.Cell) -> TextTable {
-        var table = TextTable([
-            "policy", "good", "", "good/s", "hits", "of ceiling", "busiest", "fairness", "busy", "regret TTFT", "",
-            "E2E",
-            "failed", "retries", "preempted",
-        ])
-        for policy in cell.policies {
-            func percent(_ value: Double?) -> String { value.map { (100 * $0).text(1) } ?? "-" }
-            func half(_ estimate: Estimate?, _ scale: Double, _ digits: Int) -> String {
-                estimate.map { "±" + (scale * ($0.high - $0.low) / 2).text(digits) } ?? ""
-            }
-            table.add([
-                policy.policy, percent(policy.goodput?.value), half(policy.goodput, 100, 1),
-                policy.goodPerSecond.text(2), percent(policy.hitShare), percent(policy.hitShareOfCeiling),
-                percent(policy.busiestShare), policy.fairness.map { $0.text(3) } ?? "-", percent(policy.utilization),
-                policy.regretTTFT.map { ($0.value / 1_000).text(2) } ?? "-", half(policy.regretTTFT, 0.001, 2),
-                policy.regretE2E.map { ($0.value / 1_000).text(2) } ?? "-", "\(policy.failed)", "\(policy.retries)",
-                "\(policy.preemptions)",
-            ])
+        func percent(_ value: Double?) -> String { value.map { (100 * $0).text(1) } ?? "-" }
+        func seconds(_ estimate: Estimate?) -> String { estimate.map { ($0.value / 1_000).text(2) } ?? "-" }
+        func half(_ estimate: Estimate?, _ scale: Double, _ digits: Int) -> String {
+            estimate.map { "±" + (scale * ($0.high - $0.low) / 2).text(digits) } ?? ""
         }
-        table.units = ["", "%", "", "", "%", "%", "%", "", "%", "s", "", "s", "", "", ""]
+        typealias Column = (heading: String, unit: String, text: (PolicyReport) -> String)
+        var columns: [Column] = [
+            ("policy", "", { $0.policy }), ("good", "%", { percent($0.goodput?.value) }),
+            ("", "", { half($0.goodput, 100, 1) }), ("good/s", "", { $0.goodPerSecond.text(2) }),
+            ("hits", "%", { percent($0.hitShare) }), ("of ceiling", "%", { percent($0.hitShareOfCeiling) }),
+            ("busiest", "%", { percent($0.busiestShare) }), ("fairness", "", { $0.fairness.map { $0.text(3) } ?? "-" }),
+            ("busy", "%", { percent($0.utilization) }), ("regret TTFT", "s", { seconds($0.regretTTFT) }),
+            ("", "", { half($0.regretTTFT, 0.001, 2) }), ("E2E", "s", { seconds($0.regretE2E) }),
+        ]
+        // What did not happen anywhere needs no column.
+        let events: [Column] = [
+            ("failed", "", { "\($0.failed)" }), ("retries", "", { "\($0.retries)" }),
+            ("preempted", "", { "\($0.preemptions)" }),
+        ]
+        columns += events.filter { column in cell.policies.contains { column.text($0) != "0" } }
+        var table = TextTable(columns.map(\.heading))
+        table.units = columns.map(\.unit)
+        for policy in cell.policies { table.add(columns.map { $0.text(policy) }) }
         return table
     }
 }
