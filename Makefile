@@ -126,15 +126,15 @@ test-unit: | deps
 ## test-sanitizers   the core under AddressSanitizer and ThreadSanitizer, and the control that must be caught
 .PHONY: test-sanitizers
 test-sanitizers: | deps
-	$(say) "AddressSanitizer (debug build, fewer sequences)"
+	$(say) "AddressSanitizer (debug build, fewer sequences; the simulator has no unsafe memory and one thread)"
 	@GOTONI_TEST_SCALE=0.01 ASAN_OPTIONS=allocator_may_return_null=1 \
 		LSAN_OPTIONS=suppressions=$(abspath Tests/lsan-suppressions.txt):print_suppressions=0 \
-		swift test --quiet --sanitize=address --scratch-path .build-asan
+		swift test --quiet --sanitize=address -Xswiftc -use-ld=lld --scratch-path .build-asan --skip GotoniSimulationTests
 	$(say) "ThreadSanitizer"
 	@GOTONI_TEST_SCALE=0.01 TSAN_OPTIONS=exitcode=66:allocator_may_return_null=1 \
-		swift test --quiet --sanitize=thread --scratch-path .build-tsan
+		swift test --quiet --sanitize=thread -Xswiftc -use-ld=lld --scratch-path .build-tsan --skip GotoniSimulationTests
 	$(say) "ThreadSanitizer's control: without the lock a race must be reported"
-	@if GOTONI_RACE_CONTROL=1 swift test --quiet --skip-build --sanitize=thread --scratch-path .build-tsan \
+	@if GOTONI_RACE_CONTROL=1 swift test --quiet --skip-build --sanitize=thread -Xswiftc -use-ld=lld --scratch-path .build-tsan \
 		--filter withoutTheLock > $(BUILD)/race-control.log 2>&1; \
 	then echo "the control passed: races would go unnoticed" >&2; exit 1; fi
 	@grep -q "WARNING: ThreadSanitizer" $(BUILD)/race-control.log || { cat $(BUILD)/race-control.log >&2; exit 1; }

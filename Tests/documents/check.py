@@ -114,7 +114,7 @@ def version() -> list[str]:
         "Sources/GotoniABI/Version.swift": r'cString\("([^"]+)"\)',
         "Makefile": r"^VERSION := (.+)$",
         "bindings/python/pyproject.toml": r'^version = "([^"]+)"',
-        "Sources/gotoni/Gotoni.swift": r'version: "([^"]+)"',
+        "Sources/gotoni/Gotoni.swift": r'number = "([^"]+)"',
         "CHANGELOG.md": r"^## Unreleased \(([^)]+)\)|^## ([0-9.]+)",
     }
     found = {}

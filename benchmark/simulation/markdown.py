@@ -26,7 +26,7 @@ def row(policy: dict[str, Any]) -> list[str]:
     return [
         policy["policy"], time("ttft_ms", "p50", True), time("ttft_ms", "p95", True),
         time("e2e_ms", "p50"), time("e2e_ms", "p95"), estimate((policy.get("itl_ms") or {}).get("p95"), 1, 0),
-        estimate(policy.get("goodput"), 100, 1), "–" if ceiling is None else f"{ceiling * 100:.1f}",
+        estimate(policy.get("goodput"), 100, 1, True), "–" if ceiling is None else f"{ceiling * 100:.1f}",
         f"{policy['busiest_share'] * 100:.0f}", f"{policy['fairness']:.2f}" if "fairness" in policy else "–",
         estimate(policy.get("regret_ttft_ms"), 1e-3, 2, True), estimate(policy.get("regret_e2e_ms"), 1e-3, 2),
     ]

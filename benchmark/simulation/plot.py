@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import pathlib
 import re
 import sys
@@ -19,7 +20,7 @@ import matplotlib
 matplotlib.use("Agg")
 matplotlib.rcParams["svg.hashsalt"] = "gotoni"  # the same file gives the same picture
 import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.ticker import FuncFormatter, NullFormatter  # noqa: E402
+from matplotlib.ticker import FuncFormatter  # noqa: E402
 
 OURS, OTHERS, ORACLE = "#1b7f79", "#9aa5b1", "#d98e04"
 
@@ -84,8 +85,19 @@ def draw_cell(cell: dict[str, Any], limits: dict[str, float]) -> plt.Figure:
     return figure
 
 
+def few_ticks(axes: plt.Axes) -> Callable[[float, Any], str]:
+    """On a logarithmic axis that spans little, the ticks between powers of ten need numbers too."""
+
+    def text(value: float, _: Any) -> str:
+        low, high = axes.get_ylim()
+        leading = round(value / 10 ** math.floor(math.log10(value)), 6)
+        return f"{value:g}" if high / low < 30 or leading in (2, 5) else ""
+
+    return text
+
+
 def draw_sweep(cells: list[dict[str, Any]]) -> plt.Figure:
-    figure, axes = plt.subplots(1, 3, figsize=(15, 5))
+    figure, axes = plt.subplots(1, 3, figsize=(16, 5), layout="constrained")
     for place in axes:
         place.set_prop_cycle(color=plt.get_cmap("tab20").colors)
     names = [policy["policy"] for policy in cells[0]["policies"]]
@@ -109,10 +121,11 @@ def draw_sweep(cells: list[dict[str, Any]]) -> plt.Figure:
         if title.endswith("s"):
             place.set_yscale("log")
             place.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            place.yaxis.set_minor_formatter(NullFormatter())
-    axes[0].legend(frameon=False, fontsize=8, ncols=2)
+            place.yaxis.set_minor_formatter(FuncFormatter(few_ticks(place)))
+        elif place.get_ylim()[1] - place.get_ylim()[0] < 10:
+            place.set_ylim(max(0, place.get_ylim()[1] - 10), place.get_ylim()[1])
+    figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside right center")
     figure.suptitle(f"{cells[0]['workload']}, {len(cells)} loads", x=0.01, ha="left")
-    figure.tight_layout()
     return figure
 
 

@@ -57,8 +57,12 @@ public struct EngineModel: Codable, Equatable, Sendable {
             throw SimulationError("engine \(name): prefill and decode must take time")
         }
         let sizes = [chunkTokens, maxRunning, kvTokens, pageTokens]
-        guard sizes.allSatisfy({ (1...1 << 32).contains($0) }), pageTokens <= kvTokens else {
+        guard sizes.allSatisfy({ (1...1 << 32).contains($0) }) else {
             throw SimulationError("engine \(name): a size is below 1 or too large")
+        }
+        guard pageTokens <= kvTokens else {
+            throw SimulationError(
+                "engine \(name): a page of \(pageTokens) tokens is larger than the cache of \(kvTokens)")
         }
     }
 

@@ -118,7 +118,9 @@ public struct PolicyReport: Codable, Equatable, Sendable {
 
     private static func fairness(_ run: RunResult, _ workload: Workload, _ scenario: Scenario) -> Double? {
         let nearest = scenario.servers.min { scenario.network.rtt[$0.region] < scenario.network.rtt[$1.region] }
-        guard let nearest, workload.users * 2 <= workload.requests.count else { return nil }
+        guard let nearest, workload.users * 2 <= workload.requests.count,
+            run.requests.contains(where: { $0.outcome == .ok })
+        else { return nil }
         let rtt = scenario.network.rtt[nearest.region]
         var speeds = [Double](repeating: 0, count: workload.users)
         var counts = speeds

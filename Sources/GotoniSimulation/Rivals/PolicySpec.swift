@@ -49,7 +49,7 @@ public struct PolicySpec: Sendable, Equatable {
         var left = Parameters(policy: label, values: parameters)
         let rule = try Catalogue.rule(name, engine, &left)
         if let unknown = left.values.keys.min() {
-            throw SimulationError("\(label): \(name) has no parameter \"\(unknown)\"")
+            throw SimulationError("\(label): \(name) has no parameter \"\(unknown)\" (see --help)")
         }
         return rule
     }

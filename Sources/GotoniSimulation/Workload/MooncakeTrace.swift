@@ -58,7 +58,7 @@ extension Workload {
             }
             guard row.hash_ids.count == (row.input_length + blockTokens - 1) / blockTokens else {
                 throw SimulationError(
-                    "\(place) has \(row.hash_ids.count) hash_ids for \(row.input_length) tokens in blocks of \(blockTokens)"
+                    "\(place) has \(row.hash_ids.count) hash_ids for \(row.input_length) tokens in blocks of \(blockTokens); are the blocks of another size?"
                 )
             }
         }

@@ -14,6 +14,16 @@ public enum Upload: Equatable, Sendable {
     /// The regression on the public L40S logs of GORGO v3: 0.0231 ms per prompt token and 0.000159 per token and ms.
     public static let measured = Upload.linear(perToken: 0.0231, perTokenAndRTT: 0.000159)
 
+    public var name: String {
+        switch self {
+        case .none: "none"
+        case .slowStart(let bytesPerToken, let initialWindow, let bytesPerSecond):
+            "slow start: \(bytesPerToken) bytes a token, window \(initialWindow) bytes, \(bytesPerSecond) bytes/s"
+        case .linear(let perToken, let perTokenAndRTT):
+            "linear: \(perToken) ms a token, \(perTokenAndRTT) ms a token and ms of round trip"
+        }
+    }
+
     /// Milliseconds for a prompt of `tokens` over a path of `rtt` milliseconds. The first window leaves with the request.
     func milliseconds(tokens: Int, rtt: Double) -> Double {
         switch self {

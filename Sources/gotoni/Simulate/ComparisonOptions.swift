@@ -34,15 +34,18 @@ struct ComparisonOptions: ParsableArguments {
 
     func validate() throws {
         guard (1...1_024).contains(jobs) else { throw ValidationError("--jobs must be 1 to 1,024.") }
+        if let json, json == log { throw ValidationError("--json and --log name the same file.") }
         guard (0...1e9).contains(ttftLimit), (0...1e9).contains(itlLimit) else {
             throw ValidationError("--slo-ttft and --slo-itl must be milliseconds, not negative.")
         }
     }
 
     func policies() throws -> [PolicySpec] {
-        var specs = try policy.split(separator: ",").map { try PolicySpec(String($0)) }
-        if !noOracle, !specs.contains(where: { $0.label == "oracle" }) { specs.append(try PolicySpec("oracle")) }
+        var specs = try policy.split(separator: ",").map {
+            try PolicySpec($0.trimmingCharacters(in: .whitespaces))
+        }
         guard !specs.isEmpty else { throw ValidationError("--policy names none.") }
+        if !noOracle, !specs.contains(where: { $0.label == "oracle" }) { specs.append(try PolicySpec("oracle")) }
         if let twice = specs.first(where: { spec in specs.count { $0.label == spec.label } > 1 }) {
             throw ValidationError("--policy names \(twice.label) twice.")
         }

@@ -32,6 +32,7 @@ struct ReportDocument: Encodable {
     }
 
     var version = 1
+    var gotoni = Gotoni.number
     var seed: UInt64
     var rtt: [Double]
     var servers: [Server]
@@ -40,7 +41,7 @@ struct ReportDocument: Encodable {
     var cells: [Cell] = []
 
     enum CodingKeys: String, CodingKey {
-        case version, seed, servers, world, limits, cells
+        case version, gotoni, seed, servers, world, limits, cells
         case rtt = "rtt_ms"
     }
 
@@ -49,7 +50,7 @@ struct ReportDocument: Encodable {
         self.limits = limits
         rtt = scenario.network.rtt
         world = World(
-            clients: scenario.clients.rawValue, upload: "\(scenario.network.upload)", jitter: scenario.network.jitter,
+            clients: scenario.clients.rawValue, upload: scenario.network.upload.name, jitter: scenario.network.jitter,
             probeIntervalSeconds: scenario.probeInterval.seconds, maxConcurrent: scenario.maxConcurrent,
             faults: scenario.faults.map { "\($0.at.seconds) s: \($0.kind)" })
         servers = scenario.servers.map { Server(engine: $0.engine, region: $0.region + 1) }

@@ -14,6 +14,7 @@ struct ReportTable {
         lines += [
             "± is half of a 95 % interval (block bootstrap). good: TTFT at most \((limits.ttft / 1_000).text(1)) s and \(limits.itl.text(0)) ms between tokens.",
             "hits: share of prompt tokens found cached, and of those that an endless cache would have found. busiest: its share of requests.",
+            "ITL: mean time between the tokens of an answer. busy: share of the time that servers had work, on average.",
             "Times, hits and regret (time lost against the oracle, which looks at last tokens) are of requests that got an answer.",
         ]
         text = lines.joined(separator: "\n")
@@ -59,9 +60,14 @@ struct ReportTable {
             ("", "", { half($0.goodput, 100, 1) }), ("good/s", "", { $0.goodPerSecond.text(2) }),
             ("hits", "%", { percent($0.hitShare) }), ("of ceiling", "%", { percent($0.hitShareOfCeiling) }),
             ("busiest", "%", { percent($0.busiestShare) }), ("fairness", "", { $0.fairness.map { $0.text(3) } ?? "-" }),
-            ("busy", "%", { percent($0.utilization) }), ("regret TTFT", "s", { seconds($0.regretTTFT) }),
-            ("", "", { half($0.regretTTFT, 0.001, 2) }), ("E2E", "s", { seconds($0.regretE2E) }),
+            ("busy", "%", { percent($0.utilization) }),
         ]
+        if cell.policies.contains(where: { $0.regretTTFT != nil }) {
+            columns += [
+                ("regret TTFT", "s", { seconds($0.regretTTFT) }), ("", "", { half($0.regretTTFT, 0.001, 2) }),
+                ("E2E", "s", { seconds($0.regretE2E) }),
+            ]
+        }
         // What did not happen anywhere needs no column.
         let events: [Column] = [
             ("failed", "", { "\($0.failed)" }), ("retries", "", { "\($0.retries)" }),

@@ -141,12 +141,18 @@ struct WorkloadOptions: ParsableArguments {
             return value
         }
         func only(_ count: Int) throws {
-            guard parts.count == count else { throw ValidationError("--arrivals \(arrivals) has too many parts.") }
+            guard parts.count == count else {
+                throw ValidationError("--arrivals \(arrivals) has \(parts.count) parts, it needs \(count).")
+            }
         }
         switch parts.first {
         case "trace":
             try only(1)
-            return try (timeScale ?? "1").split(separator: ",").map { text in
+            let scales = (timeScale ?? "1").split(separator: ",")
+            guard !scales.isEmpty, Set(scales).count == scales.count else {
+                throw ValidationError("--time-scale must name one or more numbers, each once.")
+            }
+            return try scales.map { text in
                 guard let scale = Double(text) else { throw ValidationError("--time-scale \(text) is not a number.") }
                 let plan = ArrivalPlan.scaled(scale)
                 try plan.check()

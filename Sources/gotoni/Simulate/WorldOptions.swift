@@ -18,7 +18,10 @@ struct WorldOptions: ParsableArguments {
         }
     }
 
-    @Option(help: "Engines, in turn over the servers, with commas: neutral, a100, l40s, h100, or a JSON file.")
+    @Option(
+        help: ArgumentHelp(
+            "Engines, in turn over the servers, with commas: neutral (8,000 tokens/s of prefill, 6 ms + 0.35 ms per request between tokens, 524,288 tokens of cache), a100 (8×A100, Mistral-7B), l40s (2×L40S) and h100 (Qwen3.5-35B), or a JSON file."
+        ))
     var engine = "neutral"
 
     @Option(help: "Servers in each region.")
@@ -68,12 +71,16 @@ struct WorldOptions: ParsableArguments {
         }
         network.jitter = jitter
         network.upload = upload.upload
+        guard !network.rtt.isEmpty else { throw ValidationError("--rtt names no region.") }
+        guard maxConcurrent ?? 1 >= 1 else { throw ValidationError("--max-concurrent must be at least 1.") }
         guard (1...1_024).contains(servers) else { throw ValidationError("--servers must be 1 to 1,024 per region.") }
         guard (0.001...86_400).contains(probeInterval) else {
             throw ValidationError("--probe-interval must be 0.001 to 86,400 seconds.")
         }
         let engines = try engine.split(separator: ",").map { try model(String($0)) }
-        guard !engines.isEmpty else { throw ValidationError("--engine names none.") }
+        guard (1...network.rtt.count * servers).contains(engines.count) else {
+            throw ValidationError("--engine names \(engines.count) engines for \(network.rtt.count * servers) servers.")
+        }
         var scenario = Scenario(
             network: network,
             servers: network.rtt.indices.flatMap { region in
@@ -95,12 +102,7 @@ struct WorldOptions: ParsableArguments {
         if let preset = EngineModel.presets.first(where: { $0.name == name }) {
             model = preset.model
         } else if let data = try? Data(contentsOf: URL(fileURLWithPath: name)) {
-            do {
-                model = try JSONDecoder().decode(EngineModel.self, from: data)
-            } catch {
-                let keys = EngineModel.CodingKeys.allCases.map(\.rawValue).joined(separator: ", ")
-                throw ValidationError("\(name) is no engine: it must have \(keys).")
-            }
+            model = try EngineFile.read(data, name)
         } else {
             let presets = EngineModel.presets.map(\.name).joined(separator: ", ")
             throw ValidationError("--engine \(name) is neither a preset (\(presets)) nor a file.")
