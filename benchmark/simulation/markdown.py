@@ -1,7 +1,12 @@
-"""Prints what `gotoni simulate --json FILE` found as Markdown tables, one for each load."""
+"""Prints what `gotoni simulate --json FILE` found as Markdown tables, one for each load.
+
+    python3 benchmark/simulation/markdown.py results.json
+    python3 benchmark/simulation/markdown.py --summary *.json     # who is best, a line for each load
+"""
 from __future__ import annotations
 
 import json
+import pathlib
 import sys
 from typing import Any
 
@@ -32,20 +37,57 @@ def row(policy: dict[str, Any]) -> list[str]:
     ]
 
 
+def table(cell: dict[str, Any]) -> None:
+    print(
+        f"{cell['workload']}, {cell['load']}: {cell['requests']:,} requests, "
+        f"{cell['prompt_tokens'] / cell['requests']:,.0f} prompt tokens on average, "
+        f"{cell['reusable_share'] * 100:.1f} % seen before.\n"
+    )
+    print("| " + " | ".join(HEADING) + " |")
+    print("|---" + "|--:" * (len(HEADING) - 1) + "|")
+    for policy in cell["policies"]:
+        print("| " + " | ".join(row(policy)) + " |")
+    print()
+
+
+def best(cell: dict[str, Any], measure: str, figure: str | None, scale: float, most: bool = False) -> str:
+    """Who is best but for the oracle, and how gorgo and the oracle do."""
+
+    def value(policy: dict[str, Any]) -> float:
+        found = policy.get(measure) or {}
+        return (found.get(figure, {}) if figure else found).get("value", float("nan")) * scale
+
+    named = {policy["policy"]: value(policy) for policy in cell["policies"]}
+    rivals = [name for name in named if name.partition(":")[0].partition("@")[0] != "oracle"]
+    winner = (max if most else min)(rivals, key=lambda name: named[name])
+    ours = f", gorgo {named['gorgo']:.2f}" if winner != "gorgo" else ""
+    return f"**{winner}** {named[winner]:.2f}{ours}, oracle {named['oracle']:.2f}"
+
+
+def summary(cells: list[dict[str, Any]]) -> None:
+    print("| workload | TTFT p95 s | E2E p95 s | good % |")
+    print("|---|---|---|---|")
+    for cell in cells:
+        figures = [best(cell, "ttft_ms", "p95", 1e-3), best(cell, "e2e_ms", "p95", 1e-3)]
+        print(f"| {cell['workload']}, {cell['load']} | {' | '.join(figures)} | {best(cell, 'goodput', None, 100, True)} |")
+
+
 def main() -> int:
-    with open(sys.argv[1], encoding="utf-8") as file:
-        document = json.load(file)
-    for cell in document["cells"]:
-        print(
-            f"{cell['workload']}, {cell['load']}: {cell['requests']:,} requests, "
-            f"{cell['prompt_tokens'] / cell['requests']:,.0f} prompt tokens on average, "
-            f"{cell['reusable_share'] * 100:.1f} % seen before.\n"
-        )
-        print("| " + " | ".join(HEADING) + " |")
-        print("|---" + "|--:" * (len(HEADING) - 1) + "|")
-        for policy in cell["policies"]:
-            print("| " + " | ".join(row(policy)) + " |")
-        print()
+    paths = sys.argv[1:]
+    if not paths or paths == ["--summary"]:
+        print("usage: markdown.py [--summary] FILE...", file=sys.stderr)
+        return 2
+    cells = [
+        cell
+        for path in paths
+        if path != "--summary"
+        for cell in json.loads(pathlib.Path(path).read_text(encoding="utf-8"))["cells"]
+    ]
+    if paths[0] == "--summary":
+        summary(cells)
+    else:
+        for cell in cells:
+            table(cell)
     return 0
 
 
