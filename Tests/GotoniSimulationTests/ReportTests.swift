@@ -50,6 +50,22 @@ import Testing
         #expect(BlockBootstrap(requests: 10, seed: 3).distribution(Array(repeating: nil, count: 10)) == nil)
     }
 
+    /// Looking percentiles up in groups finds what counting from the beginning finds, also at the groups' edges.
+    @Test func percentilesOfDrawsAreThoseOfTheDrawnValues() {
+        for seed in Seeds.sequence(50) {
+            var chance = SplitMix64(seed: seed)
+            let count = 250 + chance.next(below: 600)
+            let sorted = (0..<count).map { (value: Double($0), block: chance.next(below: 4)) }
+            let sample = SortedSample(sorted, blocks: 4)
+            for share in [0.01, 0.25, 0.5, 0.75, 0.95, 1] {
+                let weights = (0..<4).map { _ in Double(chance.next(below: 3)) }
+                let drawn = sorted.flatMap { value in Array(repeating: value.value, count: Int(weights[value.block])) }
+                let wanted = drawn.isEmpty ? nil : drawn[max(Int((share * Double(drawn.count)).rounded(.up)) - 1, 0)]
+                #expect(sample.percentile(share, weights: weights) == wanted, "seed \(seed), share \(share)")
+            }
+        }
+    }
+
     @Test func jainsIndexIsOneIfAllAreEqual() {
         #expect(jainIndex([3, 3, 3]) == 1)
         #expect(abs(jainIndex([1, 0, 0, 0]) - 0.25) < 1e-12)

@@ -73,7 +73,7 @@ struct BlockBootstrap {
 }
 
 /// A sorted sample of which each value belongs to a block, for percentiles under many weightings of the blocks.
-private struct SortedSample {
+struct SortedSample {
     let values: [Double]
     private let blockOf: [UInt8]
     /// How many values of each block come before every `stride`-th value: a percentile looks there first.

@@ -177,8 +177,12 @@ final class Balancer {
         try router.remove(prompt, on: ServerID(UInt64(server)), keepTokens: keep, now: now)
     }
 
-    /// What the router's own invariants say.
+    /// What the router's own invariants say; and after the last request nothing may be left open.
     func violation() -> String? {
+        if let server = backlog.indices.first(where: { backlog[$0] != 0 }) {
+            return "\(backlog[server]) tokens still wait at server \(server + 1)"
+        }
+        if router.statistics().openTickets > 0 { return "\(router.statistics().openTickets) tickets are still open" }
         do throws(RouterError) {
             return try router.violation()?.description
         } catch {
