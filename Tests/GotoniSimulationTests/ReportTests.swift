@@ -66,6 +66,11 @@ import Testing
         }
     }
 
+    @Test func aPercentileAtTheEdgeOfAGroupIsTheLastOfTheGroupBefore() {
+        let sample = SortedSample((0..<512).map { (value: Double($0), block: 0) }, blocks: 1)
+        #expect(sample.percentile(0.5, weights: [1]) == 255)
+    }
+
     @Test func jainsIndexIsOneIfAllAreEqual() {
         #expect(jainIndex([3, 3, 3]) == 1)
         #expect(abs(jainIndex([1, 0, 0, 0]) - 0.25) < 1e-12)
