@@ -13,7 +13,9 @@ GOTONI  := $(BUILD)/bin/gotoni
 VENV    := .venv
 VPYTHON := $(VENV)/bin/python
 STAGE   := $(BUILD)/stage
-SOURCES := $(shell find Sources include -type f) Package.swift
+CORE_SOURCES    := $(shell find Sources/C* Sources/GotoniCore -type f) Package.swift
+LIBRARY_SOURCES := $(CORE_SOURCES) $(shell find Sources/GotoniABI include -type f)
+CLI_SOURCES     := $(CORE_SOURCES) $(shell find Sources/GotoniSimulation Sources/gotoni -type f)
 FORMATTED := Package.swift Sources Tests examples/swift
 
 # Swift's crash reporter can hang on a crash that a test provokes.
@@ -168,7 +170,7 @@ deps:
 	@mkdir -p $(BUILD)
 
 # The check is a step and not a prerequisite: what is built already needs no tools, so `sudo make install` works.
-$(SO): $(SOURCES)
+$(SO): $(LIBRARY_SOURCES)
 	@scripts/check-deps
 	$(say) "libgotoni, as Embedded Swift (under a minute)"
 	@GOTONI_EMBEDDED=1 swift build --quiet -c release --scratch-path .build-embedded --product gotoni-shared
@@ -178,7 +180,7 @@ $(SO): $(SOURCES)
 	@ln -sf libgotoni.so.$(ABI) $(LIB)/libgotoni.so
 	@strip --strip-unneeded -o $@ .build-embedded/release/libgotoni-shared.so
 
-$(GOTONI): $(SOURCES)
+$(GOTONI): $(CLI_SOURCES)
 	@scripts/check-deps
 	$(say) "gotoni (two minutes the first time)"
 	@swift build --quiet -c release --static-swift-stdlib -Xswiftc -use-ld=lld --scratch-path .build-cli --product gotoni

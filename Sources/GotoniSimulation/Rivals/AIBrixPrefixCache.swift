@@ -35,5 +35,8 @@ struct AIBrixPrefixCache: RivalPolicy {
         return mean + deviations * (squares / (count - 1)).squareRoot()
     }
 
-    private static func percent(_ row: Row) -> Int { row.matchedTokens / 16 * 100 / max(row.promptTokens / 16, 1) }
+    private static func percent(_ row: Row) -> Int {
+        let size = PrefixIndex.blockTokens
+        return row.matchedTokens / size * 100 / max(row.promptTokens / size, 1)
+    }
 }

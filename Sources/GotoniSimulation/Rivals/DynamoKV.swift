@@ -21,12 +21,10 @@ struct DynamoKV: RivalPolicy {
     private var uses: [[UInt64: Int]] = []
     private var blocks: [UInt64: [UInt64]] = [:]
 
-    private static let blockTokens = 16
-
     init() {}
 
     mutating func choose(_ rows: [Row], _ ask: Ask, _ chance: inout SplitMix64) -> Int? {
-        let prompt = Digest.ofBlocks(ask.tokens, blockTokens: Self.blockTokens)
+        let prompt = Digest.ofBlocks(ask.tokens, blockTokens: PrefixIndex.blockTokens)
         let costs = rows.map { cost($0, prompt) }
         guard temperature > 0, let least = costs.min(), let most = costs.max(), most > least else {
             return costs.smallest(&chance) { $0 }
@@ -41,7 +39,7 @@ struct DynamoKV: RivalPolicy {
     }
 
     private func cost(_ row: Row, _ prompt: [UInt64]) -> Double {
-        let size = Double(Self.blockTokens)
+        let size = Double(PrefixIndex.blockTokens)
         let toPrefill = Double(row.backlogTokens + row.promptTokens) / size - Double(row.matchedTokens) / size
         let used = uses.indices.contains(row.server) ? uses[row.server] : [:]
         let shared = prompt.prefix { used[$0] != nil }.count
@@ -49,7 +47,7 @@ struct DynamoKV: RivalPolicy {
     }
 
     mutating func placed(_ placement: Balancer.Placement, _ tokens: [UInt32], now: Nanoseconds) {
-        let prompt = Digest.ofBlocks(tokens, blockTokens: Self.blockTokens)
+        let prompt = Digest.ofBlocks(tokens, blockTokens: PrefixIndex.blockTokens)
         while uses.count <= placement.server { uses.append([:]) }
         for block in prompt { uses[placement.server][block, default: 0] += 1 }
         blocks[placement.ticket.rawValue] = prompt

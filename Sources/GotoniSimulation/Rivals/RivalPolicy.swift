@@ -31,6 +31,9 @@ enum PrefixIndex {
     case unbounded
     /// From the engines' KV events.
     case events
+
+    /// Tokens of a block of every index here.
+    static let blockTokens = 16
 }
 
 /// The request to place.
@@ -49,7 +52,7 @@ struct Row {
     /// Place in the fleet, the same in every call.
     var server: Int
     var promptTokens: Int
-    /// By its index, in whole blocks of 16.
+    /// By its index, in whole blocks.
     var matchedTokens: Int
     /// By its index, of all prompts, each prefix once.
     var heldTokens = 0

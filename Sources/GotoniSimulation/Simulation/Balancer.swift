@@ -30,15 +30,13 @@ final class Balancer {
     private var reported: [EngineLoad]
     private var backlog: [Int]
     private var failuresInRow: [Int]
-    private(set) var isDown: [Bool]
-
-    private static let blockTokens = 16
+    private var isDown: [Bool]
 
     init(_ rule: PolicySpec.Rule, _ scenario: Scenario, home: Int?, seed: UInt64) throws(RouterError) {
         let count = scenario.servers.count
         var configuration = Configuration()
         configuration.seed = seed
-        configuration.blockTokens = Self.blockTokens
+        configuration.blockTokens = PrefixIndex.blockTokens
         configuration.maxServers = UInt32(count)
         configuration.maxTickets = 1 << 20
         configuration.memoryBudgetBytes = 8 << 30
@@ -94,12 +92,8 @@ final class Balancer {
             guard let only = try chooseByRival(request, workload, session, tried, now, forecast) else { return nil }
             excluded = reported.indices.filter { $0 != only }
         }
-        do throws(RouterError) {
-            return try place(session, excluding: excluded, now)
-        } catch .noServer, .saturated {
-            guard !tried.isEmpty, rival == nil else { return nil }
-            return try placeAnywhere(session, now)
-        }
+        if let placement = try place(session, excluding: excluded, now) { return placement }
+        return rival == nil && !tried.isEmpty ? try place(session, excluding: [], now) : nil
     }
 
     /// Takes the request for `server`, whoever chose it.
@@ -107,11 +101,7 @@ final class Balancer {
         _ request: Int, _ workload: Workload, on server: Int, now: Nanoseconds
     ) throws(RouterError) -> Placement? {
         try read(request, workload)
-        do throws(RouterError) {
-            return try place(0, excluding: reported.indices.filter { $0 != server }, now)
-        } catch .noServer, .saturated {
-            return nil
-        }
+        return try place(0, excluding: reported.indices.filter { $0 != server }, now)
     }
 
     func firstToken(_ placement: Placement, now: Nanoseconds) throws(RouterError) {
@@ -196,7 +186,7 @@ final class Balancer {
         tokens.removeAll(keepingCapacity: true)
         workload.appendTokens(of: request, withAnswer: withAnswer, to: &tokens)
         let tokens = tokens
-        try prompt.compute(tokens.span, blockTokens: Self.blockTokens, seed: 0)
+        try prompt.compute(tokens.span, blockTokens: PrefixIndex.blockTokens, seed: 0)
     }
 
     private func chooseByRival(
@@ -238,17 +228,15 @@ final class Balancer {
         return choice.map { rows[$0].server }
     }
 
-    private func placeAnywhere(_ session: UInt64, _ now: Nanoseconds) throws(RouterError) -> Placement? {
+    /// Nil if no server can take the request now.
+    private func place(_ session: UInt64, excluding: [Int], _ now: Nanoseconds) throws(RouterError) -> Placement? {
+        let excluded = excluding.map { ServerID(UInt64($0)) }
+        let decision: Decision
         do throws(RouterError) {
-            return try place(session, excluding: [], now)
+            decision = try router.route(prompt, Request(sessionKey: session), excluding: excluded.span, now: now)
         } catch .noServer, .saturated {
             return nil
         }
-    }
-
-    private func place(_ session: UInt64, excluding: [Int], _ now: Nanoseconds) throws(RouterError) -> Placement {
-        let excluded = excluding.map { ServerID(UInt64($0)) }
-        let decision = try router.route(prompt, Request(sessionKey: session), excluding: excluded.span, now: now)
         // A decision of `route` always has its ticket.
         guard let ticket = decision.ticket else { throw .ticket }
         if predicts { try router.commit(ticket, now: now) }

@@ -38,7 +38,7 @@ public struct Workload: Sendable {
     public var name: String
     public internal(set) var requests: [Request] = []
     var segments: [Segment] = []
-    /// What names a block's tokens: see `appendTokens(of:to:)`.
+    /// What names a block's tokens: see `appendTokens`.
     var blockNames: [UInt64] = []
     public internal(set) var users = 0
     public internal(set) var sessions = 0
@@ -55,7 +55,8 @@ public struct Workload: Sendable {
     /// Most distinct tokens; that of the Qwen tokenizers.
     static let vocabulary: UInt64 = 151_936
 
-    /// Appends the token ids of a prompt, and of its answer if that is asked for and known: token j of block h is splitmix64(h · 2^20 + j + salt) mod 151,936.
+    /// Appends the token ids of a prompt, and of its answer if that is asked for and known: token j of block h is
+    /// splitmix64(h · 2^20 + j + salt) mod 151,936.
     ///
     /// So a beginning of a block is a beginning of its tokens, and two blocks differ at their first token.
     func appendTokens(of request: Int, withAnswer: Bool = false, to tokens: inout [UInt32]) {
