@@ -38,7 +38,13 @@ let package = Package(
     ],
     dependencies: embedded
         ? []
-        : [.package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")],
+        : [
+            .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+            .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+            .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+            .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+            .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        ],
     targets: [
         .systemLibrary(name: "CGotoni", path: "include"),
         .systemLibrary(
@@ -62,6 +68,38 @@ let package = Package(
                         .product(name: "ArgumentParser", package: "swift-argument-parser"),
                     ], swiftSettings: settings),
                 .target(
+                    name: "CSimdjson", publicHeadersPath: "include", linkerSettings: [.linkedLibrary("simdjson")]),
+                .target(
+                    name: "GotoniEngines", dependencies: ["CSimdjson", "CXXHash", "GotoniCore"], swiftSettings: settings),
+                .target(
+                    name: "GotoniGateway",
+                    dependencies: [
+                        "GotoniCore", "GotoniEngines",
+                        .product(name: "Logging", package: "swift-log"),
+                        .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+                        .product(name: "NIOCore", package: "swift-nio"),
+                        .product(name: "NIOPosix", package: "swift-nio"),
+                        .product(name: "NIOHTTP1", package: "swift-nio"),
+                        .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                    ], resources: [.embedInCode("Control/dashboard.html")], swiftSettings: settings),
+                .executableTarget(
+                    name: "gotoni-proxy",
+                    dependencies: [
+                        "GotoniCore", "GotoniGateway",
+                        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                        .product(name: "Logging", package: "swift-log"),
+                        .product(name: "Yams", package: "Yams"),
+                    ], swiftSettings: settings),
+                .executableTarget(
+                    name: "gotoni-engine",
+                    dependencies: [
+                        "GotoniCore", "GotoniSimulation", "GotoniEngines",
+                        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                        .product(name: "NIOCore", package: "swift-nio"),
+                        .product(name: "NIOPosix", package: "swift-nio"),
+                        .product(name: "NIOHTTP1", package: "swift-nio"),
+                    ], swiftSettings: settings),
+                .target(
                     name: "TestSupport", dependencies: ["GotoniCore"], path: "Tests/TestSupport",
                     swiftSettings: settings),
                 .testTarget(
@@ -69,5 +107,12 @@ let package = Package(
                 .testTarget(
                     name: "GotoniSimulationTests", dependencies: ["GotoniCore", "GotoniSimulation", "TestSupport"],
                     swiftSettings: settings),
-            ])
+                .testTarget(
+                    name: "GotoniEnginesTests", dependencies: ["GotoniEngines", "TestSupport"],
+                    resources: [.copy("Fixtures")], swiftSettings: settings),
+                .testTarget(
+                    name: "GotoniGatewayTests", dependencies: ["GotoniCore", "GotoniGateway", "TestSupport"],
+                    swiftSettings: settings),
+            ]),
+    cxxLanguageStandard: .cxx17
 )

@@ -1,0 +1,69 @@
+import GotoniCore
+
+/// The requests that wait because every server is at its limit: bounded, in order of priority and then of arrival,
+/// each with a deadline.
+///
+/// A state machine: it holds names, not requests, and says whose turn it is. Whoever frees a place calls `take`, lets
+/// that request try, and calls `remove` or, if somebody else was faster, `putBack`. Not thread-safe by itself.
+struct AdmissionQueue {
+    struct Entry: Equatable {
+        var id: UInt64
+        /// Lower goes first, as vLLM has it.
+        var priority: Int
+        var deadline: Nanoseconds
+        var arrival: Nanoseconds
+        /// Trying now: not to be offered again.
+        var isTaken = false
+        fileprivate var order: UInt64 = 0
+    }
+
+    let limit: Int
+    /// In reverse: the next one is last, so that taking it moves nothing.
+    private var entries: [Entry] = []
+    private var arrivals: UInt64 = 0
+
+    init(limit: Int) { self.limit = limit }
+
+    var count: Int { entries.count }
+
+    /// When the request that has waited longest came; nil if none waits.
+    var oldestArrival: Nanoseconds? { entries.map(\.arrival).min() }
+
+    /// False: the queue is full.
+    mutating func add(id: UInt64, priority: Int, deadline: Nanoseconds, now: Nanoseconds) -> Bool {
+        guard entries.count < limit else { return false }
+        arrivals += 1
+        let entry = Entry(id: id, priority: priority, deadline: deadline, arrival: now, order: arrivals)
+        // Everything from there on goes before it. With equal priorities that is the front.
+        var (low, high) = (0, entries.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if Self.goesFirst(entries[middle], entry) { high = middle } else { low = middle + 1 }
+        }
+        entries.insert(entry, at: low)
+        return true
+    }
+
+    /// The request whose turn it is, if its deadline has not passed; it stays in the queue, taken.
+    mutating func take(now: Nanoseconds) -> UInt64? {
+        guard let index = entries.lastIndex(where: { !$0.isTaken && $0.deadline > now }) else { return nil }
+        entries[index].isTaken = true
+        return entries[index].id
+    }
+
+    /// It found no place: its turn is next again.
+    mutating func putBack(id: UInt64) {
+        if let index = entries.lastIndex(where: { $0.id == id }) { entries[index].isTaken = false }
+    }
+
+    /// Served, gone or expired. False: it was not in the queue.
+    @discardableResult mutating func remove(id: UInt64) -> Bool {
+        guard let index = entries.lastIndex(where: { $0.id == id }) else { return false }
+        entries.remove(at: index)
+        return true
+    }
+
+    private static func goesFirst(_ a: Entry, _ b: Entry) -> Bool {
+        a.priority != b.priority ? a.priority < b.priority : a.order < b.order
+    }
+}

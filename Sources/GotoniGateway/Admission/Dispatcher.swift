@@ -1,0 +1,237 @@
+import GotoniCore
+import GotoniEngines
+import NIOConcurrencyHelpers
+import NIOCore
+import Synchronization
+
+/// Somebody whose request waits for a place.
+protocol Waiter: AnyObject {
+    /// A place may be free: try. On the waiter's own event loop.
+    func tryAgain(chain: Bool)
+}
+
+/// Decides where requests go and keeps the account: the router, the servers' health, the queue. Any thread.
+final class Dispatcher: Sendable {
+    let configuration: GatewayConfiguration
+    let router: SharedRouter
+    let fleet = Fleet()
+    let counters = Counters()
+    let requestLog: RequestLog
+    let decisions = DecisionLog()
+    private let queue: NIOLockedValueBox<Queue>
+    /// Length of the queue, to look at without its lock.
+    private let waiting = Atomic<Int>(0)
+
+    private struct Queue {
+        var order: AdmissionQueue
+        var waiters: [UInt64: (loop: any EventLoop, waiter: NIOLoopBound<any Waiter>)] = [:]
+        var nextID: UInt64 = 0
+    }
+
+    init(_ configuration: GatewayConfiguration) throws {
+        self.configuration = configuration
+        router = try SharedRouter(configuration.router)
+        requestLog = RequestLog(capacity: configuration.requestLogSize, isOn: configuration.collectsMetrics)
+        queue = NIOLockedValueBox(Queue(order: AdmissionQueue(limit: configuration.queueLimit)))
+        try router.withRouter { (router) throws(RouterError) in
+            router.setPolicy(configuration.policy)
+            for (knob, value) in configuration.knobs { try router.set(knob, to: value) }
+        }
+    }
+
+    // MARK: Routing
+
+    /// Chooses a server for the prompt that `reader` has read and takes a place there.
+    /// Errors: noServer, saturated, capacity, range (the prompt is too long), memory.
+    func route(
+        _ reader: BodyReader, _ facts: BodyFacts, excluding: [ServerID], now: Nanoseconds, record: inout DecisionRecord
+    ) throws(RouterError) -> (Decision, Server) {
+        var rows: [Candidate] = []
+        let decision = try reader.withTokens { (tokens: Span<UInt32>) throws(RouterError) in
+            try router.withPrompt(tokens, namespace: facts.namespace) {
+                (router, prompt) throws(RouterError) -> Decision in
+                let request = Request(sessionKey: facts.sessionKey)
+                if router.serverCount <= DecisionRecord.mostServers {
+                    rows.reserveCapacity(router.serverCount)
+                    _ = try router.explain(prompt, request, excluding: excluding.span, now: now) { rows.append($0) }
+                }
+                let decision = try router.route(prompt, request, excluding: excluding.span, now: now)
+                if let ticket = decision.ticket { try router.commit(ticket, now: now) }
+                return decision
+            }
+        }
+        guard let server = fleet[decision.server] else {
+            // Removed between the two.
+            if let ticket = decision.ticket { finish(ticket, .notSent) }
+            throw .noServer
+        }
+        record.decided(decision, rows)
+        server.state.withLockedValue {
+            $0.inFlight += 1
+            $0.requests += 1
+            $0.promptTokens += UInt64(decision.promptTokens)
+            $0.matchedTokens += UInt64(decision.matchedTokens)
+        }
+        return (decision, server)
+    }
+
+    /// A server for a request without a prompt: the nearest that is up.
+    func anyServer(excluding: [ServerID]) -> Server? {
+        fleet.all.filter { server in
+            !excluding.contains(server.id) && server.state.withLockedValue { $0.health.state == .up }
+        }.min { a, b in
+            let (a, b) = (a.state.withLockedValue(\.rtt.least), b.state.withLockedValue(\.rtt.least))
+            return (a ?? .infinity) < (b ?? .infinity)
+        }
+    }
+
+    func firstToken(_ ticket: Ticket, now: Nanoseconds) {
+        try? router.withRouter { (router) throws(RouterError) in try router.firstToken(ticket, now: now) }
+    }
+
+    func progress(_ ticket: Ticket, now: Nanoseconds) {
+        try? router.withRouter { (router) throws(RouterError) in try router.progress(ticket, now: now) }
+    }
+
+    /// The request has left `server`: its place is free.
+    func ended(_ ticket: Ticket, _ outcome: Outcome, on server: Server, cachedTokens: Int?, now: Nanoseconds) {
+        try? router.withRouter { (router) throws(RouterError) in
+            if let cachedTokens, cachedTokens >= 0 {
+                // More than the prompt has: the engine counts other tokens than we do. No news for the trie then.
+                try? router.observeCachedTokens(ticket, UInt64(cachedTokens), now: now)
+            }
+            try router.finish(ticket, outcome, now: now)
+        }
+        server.state.withLockedValue { $0.inFlight -= 1 }
+        if waiting.load(ordering: .sequentiallyConsistent) > 0 { offer(chain: false) }
+    }
+
+    private func finish(_ ticket: Ticket, _ outcome: Outcome) {
+        try? router.withRouter { (router) throws(RouterError) in try router.finish(ticket, outcome, now: Clock.now()) }
+    }
+
+    // MARK: The queue
+
+    var queueLength: Int { waiting.load(ordering: .relaxed) }
+    /// Requests are waiting, so a newcomer has to as well.
+    var hasQueue: Bool { waiting.load(ordering: .sequentiallyConsistent) > 0 }
+    var oldestArrival: Nanoseconds? { queue.withLockedValue { $0.order.oldestArrival } }
+
+    /// Nil: the queue is full. Otherwise `tryAgain` will be called when a place may be free.
+    func enqueue(
+        _ waiter: any Waiter, on loop: any EventLoop, priority: Int, deadline: Nanoseconds, now: Nanoseconds
+    ) -> UInt64? {
+        let bound = NIOLoopBound<any Waiter>(waiter, eventLoop: loop)
+        let (id, isFirst) = queue.withLockedValue { queue -> (UInt64?, Bool) in
+            queue.nextID += 1
+            guard queue.order.add(id: queue.nextID, priority: priority, deadline: deadline, now: now) else {
+                return (nil, false)
+            }
+            queue.waiters[queue.nextID] = (loop, bound)
+            waiting.store(queue.order.count, ordering: .sequentiallyConsistent)
+            return (queue.nextID, queue.order.count == 1)
+        }
+        // A place that became free before we were in the queue was offered to nobody.
+        if id != nil, isFirst { offer(chain: false) }
+        return id
+    }
+
+    func leaveQueue(_ id: UInt64) {
+        queue.withLockedValue { queue in
+            queue.order.remove(id: id)
+            queue.waiters[id] = nil
+            waiting.store(queue.order.count, ordering: .sequentiallyConsistent)
+        }
+    }
+
+    func putBack(_ id: UInt64) { queue.withLockedValue { $0.order.putBack(id: id) } }
+
+    /// Offers a free place to whose turn it is. `chain`: there may be more than one, so go on while it is taken.
+    func offer(chain: Bool) {
+        let next = queue.withLockedValue { queue in
+            queue.order.take(now: Clock.now()).flatMap { queue.waiters[$0] }
+        }
+        if let next { next.loop.execute { next.waiter.value.tryAgain(chain: chain) } }
+    }
+
+    // MARK: Health
+
+    /// A request was answered in full.
+    func answered(_ server: Server, isProbe: Bool, now: Nanoseconds) {
+        let change = server.state.withLockedValue {
+            $0.health.answered(isProbe: isProbe, now: now, configuration.healthSettings)
+        }
+        apply(change, server, now: now)
+    }
+
+    func blame(_ server: Server, _ blame: Blame, now: Nanoseconds) {
+        switch blame {
+        case .none: return
+        case .overloaded:
+            server.state.withLockedValue { $0.health.overloaded(inFlight: $0.inFlight, now: now) }
+            applyLimit(server, now: now)
+        case .failed, .dead:
+            let mayEject = mayEject(server, isDead: blame == .dead)
+            let change = server.state.withLockedValue {
+                $0.failures += 1
+                return $0.health.failed(
+                    isDead: blame == .dead, mayEject: mayEject, now: now, configuration.healthSettings)
+            }
+            apply(change, server, now: now)
+        }
+    }
+
+    func probeFailed(_ server: Server, isDead: Bool, now: Nanoseconds) {
+        let mayEject = mayEject(server, isDead: isDead)
+        let change = server.state.withLockedValue {
+            $0.health.probeFailed(isDead: isDead, mayEject: mayEject, now: now, configuration.healthSettings)
+        }
+        apply(change, server, now: now)
+    }
+
+    /// The floor: of those that were ever up, half stay; a dead one may go as long as another is left.
+    private func mayEject(_ server: Server, isDead: Bool) -> Bool {
+        var (up, known) = (0, 0)
+        for other in fleet.all {
+            let state = other.state.withLockedValue { $0.health.state }
+            if state == .up { up += 1 }
+            if state == .up || state == .ejected { known += 1 }
+        }
+        return isDead ? up > 1 : up > 1 && (up - 1) * 2 >= known
+    }
+
+    private func apply(_ change: ServerHealth.Change, _ server: Server, now: Nanoseconds) {
+        switch change {
+        case .none: return
+        case .nowUp:
+            applyLimit(server, now: now)
+            mark(server, .up, now: now)
+            offer(chain: true)
+        case .nowEjected(let isDead):
+            counters.ejections.add(1, ordering: .relaxed)
+            mark(server, isDead ? .down : .draining, now: now)
+        }
+    }
+
+    func mark(_ server: Server, _ state: ServerState, now: Nanoseconds) {
+        try? router.withRouter { (router) throws(RouterError) in try router.mark(server.id, state, now: now) }
+    }
+
+    /// Tells the router the limit in force now. True: it was raised.
+    @discardableResult func applyLimit(_ server: Server, now: Nanoseconds) -> Bool {
+        let (before, limit, capacity) = server.state.withLockedValue { state in
+            let before = state.limitInForce
+            _ = state.health.rampEnded(now: now, configuration.healthSettings)
+            state.limitInForce = state.health.limit(state.limit, now: now, configuration.healthSettings)
+            return (before, state.limitInForce, state.report?.kvCapacityTokens)
+        }
+        guard before != limit else { return false }
+        try? router.withRouter { (router) throws(RouterError) in
+            let capacity = capacity.flatMap { $0 > 0 ? UInt64($0) : nil }
+            try router.update(
+                ServerConfiguration(id: server.id, maxRequests: UInt32(clamping: limit), kvCapacityTokens: capacity),
+                now: now)
+        }
+        return limit > before
+    }
+}

@@ -1,0 +1,368 @@
+import FoundationEssentials
+public import GotoniCore
+import GotoniEngines
+import NIOConcurrencyHelpers
+import NIOCore
+
+/// A request to a control endpoint.
+struct ControlRequest: Sendable {
+    /// In capitals.
+    var method: String
+    var path: String
+    var query: [String: String]
+    var body: ByteBuffer
+
+    /// `target` is a path with a query.
+    init(method: String, target: String, body: ByteBuffer) {
+        self.method = method
+        self.body = body
+        let parts = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+        path = String(parts[0])
+        query = [:]
+        for pair in parts.count > 1 ? parts[1].split(separator: "&") : [] {
+            let sides = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            guard let name = Self.decoded(sides[0]) else { continue }
+            query[name] = sides.count > 1 ? Self.decoded(sides[1]) ?? "" : ""
+        }
+    }
+
+    /// Percent-decoded; nil if that is no UTF-8.
+    private static func decoded(_ text: Substring) -> String? {
+        var bytes: [UInt8] = []
+        var rest = Array(text.utf8)[...]
+        while let byte = rest.popFirst() {
+            switch byte {
+            case UInt8(ascii: "+"): bytes.append(0x20)
+            case UInt8(ascii: "%"):
+                guard rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16)
+                else { return nil }
+                rest = rest.dropFirst(2)
+                bytes.append(value)
+            default: bytes.append(byte)
+            }
+        }
+        return String(validating: bytes, as: UTF8.self)
+    }
+}
+
+/// The endpoints that are the gateway's own: /proxy/..., /health, /metrics and /dashboard. Everything that changes
+/// something wants POST, PUT or DELETE. Who may ask is decided before, by `AccessRules`.
+struct ControlRoutes: Sendable {
+    unowned let gateway: Gateway
+    var dispatcher: Dispatcher { gateway.dispatcher }
+
+    /// Whether the path is one of the gateway's. Nothing under /proxy/ is ever sent to a server.
+    static func owns(_ path: Substring) -> Bool {
+        let name = path.prefix { $0 != "?" }
+        return name == "/health" || name == "/metrics" || name == "/dashboard" || name == "/proxy"
+            || name.hasPrefix("/proxy/")
+    }
+
+    private typealias Handler = @Sendable (ControlRoutes, ControlRequest) throws -> LocalAnswer
+
+    /// The table: path, methods, what answers.
+    private static let routes: [String: [String: Handler]] = [
+        "/health": ["GET": { routes, _ in routes.health() }],
+        "/proxy/health": ["GET": { routes, _ in routes.health() }],
+        "/metrics": ["GET": { routes, _ in routes.prometheus() }],
+        "/dashboard": ["GET": { routes, _ in routes.dashboard() }],
+        "/proxy/status": ["GET": { routes, _ in try routes.json(routes.status()) }],
+        "/proxy/servers": [
+            "GET": { routes, _ in try routes.json(routes.servers()) },
+            "POST": { routes, request in try routes.addServer(request) },
+            "DELETE": { routes, request in try routes.removeServer(request) },
+        ],
+        "/proxy/servers/drain": ["POST": { routes, request in try routes.drain(request, true) }],
+        "/proxy/servers/undrain": ["POST": { routes, request in try routes.drain(request, false) }],
+        "/proxy/tune": [
+            "GET": { routes, _ in try routes.json(routes.knobs()) },
+            "POST": { routes, request in try routes.tune(request) },
+        ],
+        "/proxy/policy": [
+            "GET": { routes, request in try routes.policy(request) },
+            "POST": { routes, request in try routes.setPolicy(request) },
+            "PUT": { routes, request in try routes.setPolicy(request) },
+        ],
+        "/proxy/cache/clear": ["POST": { routes, request in try routes.clearCache(request) }],
+        "/proxy/prefix/stats": ["GET": { routes, _ in try routes.json(routes.prefixStatistics()) }],
+        "/proxy/latency": ["GET": { routes, _ in try routes.json(routes.latency()) }],
+        "/proxy/explain": [
+            "GET": { routes, request in try routes.explainLast(request) },
+            "POST": { routes, request in try routes.explain(request) },
+        ],
+        "/proxy/metrics/enable": ["POST": { routes, request in try routes.enableMetrics(request) }],
+        "/proxy/metrics/export": ["GET": { routes, request in try routes.exportMetrics(request) }],
+        "/proxy/metrics/summary": ["GET": { routes, _ in try routes.json(routes.summary()) }],
+        "/proxy/metrics/clear": [
+            "POST": { routes, _ in try routes.json(MetricsCleared(success: true, cleared: routes.dispatcher.requestLog.clear())) }
+        ],
+    ]
+
+    func answer(_ request: ControlRequest) async -> LocalAnswer {
+        guard let methods = Self.routes[request.path] else {
+            return LocalAnswer(
+                .badRequest("unknown_endpoint", "there is no \(request.path) here", status: 404))
+        }
+        let method = request.method == "HEAD" ? "GET" : request.method
+        guard let handler = methods[method] else {
+            let allowed = methods.keys.sorted().joined(separator: ", ")
+            var answer = LocalAnswer(
+                .badRequest("method", "\(request.path) wants \(allowed)", status: 405))
+            answer.fields.append(("allow", allowed))
+            return answer
+        }
+        do {
+            return try handler(self, request)
+        } catch let problem as Problem {
+            return LocalAnswer(problem)
+        } catch let error as RouterError {
+            return LocalAnswer(.badRequest("router", "\(error.text)"))
+        } catch let error as GatewayError {
+            return LocalAnswer(.badRequest("refused", error.description))
+        } catch {
+            return LocalAnswer(.internalError)
+        }
+    }
+
+    // MARK: Pieces
+
+    func json(_ value: some Encodable, status: Int = 200) throws -> LocalAnswer {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        encoder.keyEncodingStrategy = .convertToSnakeCase
+        let data = try encoder.encode(value)
+        var body = ByteBuffer(bytes: data)
+        body.writeString("\n")
+        var answer = LocalAnswer(status: status, body: body)
+        answer.fields.append(("cache-control", "no-store"))
+        return answer
+    }
+
+    /// The body as a JSON object of this shape. Errors: a Problem that names what is wrong.
+    func decode<Value: Decodable>(_ type: Value.Type, _ request: ControlRequest) throws -> Value {
+        do {
+            return try JSONDecoder().decode(type, from: Data(request.body.readableBytesView))
+        } catch {
+            throw Problem.badRequest("invalid_body", "the body is not the JSON object that \(request.path) wants")
+        }
+    }
+
+    private func health() -> LocalAnswer {
+        let servers = dispatcher.fleet.all
+        let up = servers.count { $0.state.withLockedValue { $0.health.state == .up } }
+        if gateway.isDraining { return LocalAnswer(status: 503, text: "draining: \(up)/\(servers.count) servers available") }
+        return up > 0
+            ? LocalAnswer(status: 200, text: "healthy: \(up)/\(servers.count) servers available")
+            : LocalAnswer(status: 503, text: "unhealthy: 0/\(servers.count) servers available")
+    }
+
+    private func prometheus() -> LocalAnswer {
+        LocalAnswer(
+            status: 200, contentType: "text/plain; version=0.0.4; charset=utf-8",
+            body: ByteBuffer(string: PrometheusPage(gateway).text))
+    }
+
+    private func dashboard() -> LocalAnswer {
+        var answer = LocalAnswer(
+            status: 200, contentType: "text/html; charset=utf-8", body: ByteBuffer(bytes: PackageResources.dashboard_html))
+        answer.fields = [
+            (
+                "content-security-policy",
+                "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:"
+            ), ("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"), ("x-frame-options", "DENY"),
+        ]
+        return answer
+    }
+
+    // MARK: Servers
+
+    private struct NewServer: Decodable {
+        var id: String?
+        var ip: String?
+        var port: Int?
+        var url: String?
+    }
+
+    private func addServer(_ request: ControlRequest) throws -> LocalAnswer {
+        let new = try decode(NewServer.self, request)
+        let text: String
+        switch (new.url, new.ip) {
+        case (let url?, nil): text = url
+        case (nil, let ip?):
+            guard let port = new.port, (1...65_535).contains(port) else {
+                throw Problem.badRequest("port", "port must be from 1 to 65535")
+            }
+            text = ip.contains(":") ? "[\(ip)]:\(port)" : "\(ip):\(port)"
+        default: throw Problem.badRequest("server", "give either ip and port, or url")
+        }
+        guard let url = ServerURL(text) else { throw Problem.badRequest("server", "\(text) is not a server's address") }
+        let name = new.id ?? "\(url.host.contains(":") ? "[\(url.host)]" : url.host):\(url.port)"
+        do {
+            try gateway.addServer(name: name, url: url)
+        } catch let error as GatewayError {
+            throw Problem.badRequest("server", error.description, status: 409)
+        }
+        return try json(ServerChange(success: true, id: name, message: "added; it gets requests once it answers"), status: 201)
+    }
+
+    private func name(_ request: ControlRequest) throws -> String {
+        guard let id = request.query["id"], !id.isEmpty else {
+            throw Problem.badRequest("id", "name the server: \(request.path)?id=NAME")
+        }
+        return id
+    }
+
+    private func removeServer(_ request: ControlRequest) throws -> LocalAnswer {
+        let name = try name(request)
+        guard gateway.removeServer(name: name) else {
+            throw Problem.badRequest("unknown_server", "there is no server \(name)", status: 404)
+        }
+        return try json(ServerChange(success: true, id: name, message: "removed; requests under way finish"))
+    }
+
+    private func drain(_ request: ControlRequest, _ drains: Bool) throws -> LocalAnswer {
+        let name = try name(request)
+        guard gateway.drainServer(name: name, drains) else {
+            throw Problem.badRequest("unknown_server", "there is no server \(name)", status: 404)
+        }
+        return try json(ServerChange(success: true, id: name, message: drains ? "draining" : "taking requests again"))
+    }
+
+    // MARK: Policy and knobs
+
+    func knobs() throws -> [String: Double] {
+        try dispatcher.router.withRouter { (router) throws(RouterError) in
+            var values: [String: Double] = [:]
+            for knob in Knob.allCases { values["\(knob.info.name)"] = router.value(of: knob) }
+            return values
+        }
+    }
+
+    /// All or none: a typo changes nothing.
+    private func tune(_ request: ControlRequest) throws -> LocalAnswer {
+        let wanted = try decode([String: Double].self, request)
+        guard !wanted.isEmpty else { throw Problem.badRequest("knobs", "name at least one knob and its value") }
+        var changes: [(Knob, Double)] = []
+        for (name, value) in wanted {
+            guard let knob = Knob.allCases.first(where: { "\($0.info.name)" == name }) else {
+                throw Problem.badRequest("unknown_knob", "there is no knob \(name)")
+            }
+            guard knob.info.bounds.contains(value) else {
+                let bounds = knob.info.bounds
+                throw Problem.badRequest("range", "\(name) must be from \(bounds.lowerBound) to \(bounds.upperBound)")
+            }
+            changes.append((knob, value))
+        }
+        let all = changes
+        try dispatcher.router.withRouter { (router) throws(RouterError) in
+            for (knob, value) in all { try router.set(knob, to: value) }
+        }
+        return try json(knobs())
+    }
+
+    private func policy(_ request: ControlRequest) throws -> LocalAnswer {
+        if request.query["set"] != nil {
+            throw Problem.badRequest("method", "to change the policy, POST {\"policy\": NAME}", status: 405)
+        }
+        return try json(
+            PolicyAnswer(
+                current: "\(currentPolicy())", available: Self.policies,
+                hint: "POST {\"policy\": NAME} to change it"))
+    }
+
+    static let policies = PolicyID.allCases.map { "\($0.name)" }
+
+    func currentPolicy() throws -> StaticString {
+        try dispatcher.router.withRouter { (router) throws(RouterError) in router.policy.name }
+    }
+
+    private struct PolicyBody: Decodable { var policy: String }
+
+    private func setPolicy(_ request: ControlRequest) throws -> LocalAnswer {
+        let text = String(buffer: request.body)
+        let name = text.hasPrefix("{") ? try decode(PolicyBody.self, request).policy : text
+        let policy = try PolicyName.policy(name)
+        let old = try dispatcher.router.withRouter { (router) throws(RouterError) in
+            let old = router.policy
+            router.setPolicy(policy)
+            return old
+        }
+        return try json(
+            PolicyChange(
+                success: true, oldPolicy: "\(old.name)", newPolicy: "\(policy.name)", available: Self.policies))
+    }
+
+    // MARK: The trie
+
+    private func clearCache(_ request: ControlRequest) throws -> LocalAnswer {
+        let id = request.query["id"]
+        if let id, dispatcher.fleet[id] == nil {
+            throw Problem.badRequest("unknown_server", "there is no server \(id)", status: 404)
+        }
+        let server = id.flatMap { dispatcher.fleet[$0]?.id }
+        let nodes = try dispatcher.router.withRouter { (router) throws(RouterError) in
+            let before = router.prefixStatistics().nodes
+            if let server {
+                try router.clearPrefixes(of: server, now: Clock.now())
+            } else {
+                router.clearPrefixes(now: Clock.now())
+            }
+            return before - router.prefixStatistics().nodes
+        }
+        return try json(CacheCleared(success: true, nodes: nodes, message: "cleared \(nodes) nodes"))
+    }
+
+    // MARK: Request log
+
+    private struct EnableBody: Decodable { var enabled: Bool }
+
+    private func enableMetrics(_ request: ControlRequest) throws -> LocalAnswer {
+        let wanted = try decode(EnableBody.self, request).enabled
+        dispatcher.requestLog.isOn = wanted
+        return try json(MetricsEnabled(success: true, enabled: wanted))
+    }
+
+    private func exportMetrics(_ request: ControlRequest) throws -> LocalAnswer {
+        let format = request.query["format"] ?? "csv"
+        let export = RequestExport(records: dispatcher.requestLog.records, fleet: dispatcher.fleet)
+        let text: String
+        let type: StaticString
+        switch format {
+        case "csv": (text, type) = (export.csv(), "text/csv; charset=utf-8")
+        case "jsonl": (text, type) = (try export.jsonLines(), "application/x-ndjson")
+        default: throw Problem.badRequest("format", "format is csv or jsonl")
+        }
+        var answer = LocalAnswer(status: 200, contentType: type, body: ByteBuffer(string: text))
+        answer.fields.append(
+            ("content-disposition", "attachment; filename=\"proxy_metrics_\(Timestamp.compact(WallClock.seconds())).\(format)\""))
+        return answer
+    }
+}
+
+/// Policies by any of the names that the original takes. Unknown names are an error, never a default.
+public enum PolicyName {
+    public static func policy(_ name: String) throws -> PolicyID {
+        let plain = name.trimmingCharacters(of: " \n\t\r").lowercased().map { $0 == "_" ? "-" : $0 }
+        let text: String
+        switch String(plain) {
+        case "leastload": text = "least-load"
+        case "prefixtree", "prefix": text = "prefix-tree"
+        case let other: text = other
+        }
+        let bytes = Array(text.utf8)
+        guard let policy = try? PolicyID(name: bytes.span) else {
+            throw GatewayError(
+                "there is no policy \"\(name.prefix(40))\"; there are " + ControlRoutes.policies.joined(separator: ", "))
+        }
+        return policy
+    }
+}
+
+extension String {
+    fileprivate func trimmingCharacters(of set: String) -> Substring {
+        var text = self[...]
+        while let first = text.first, set.contains(first) { text.removeFirst() }
+        while let last = text.last, set.contains(last) { text.removeLast() }
+        return text
+    }
+}

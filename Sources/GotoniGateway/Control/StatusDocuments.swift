@@ -1,0 +1,296 @@
+import FoundationEssentials
+import GotoniCore
+import GotoniEngines
+import NIOConcurrencyHelpers
+import Synchronization
+
+// The JSON of the control endpoints. Keys of the original keep their names and units; nil is written as null, for
+// unknown is not zero.
+
+struct ServerChange: Encodable {
+    var success: Bool
+    var id: String
+    var message: String
+}
+struct PolicyAnswer: Encodable {
+    var current: String
+    var available: [String]
+    var hint: String
+}
+struct PolicyChange: Encodable {
+    var success: Bool
+    var oldPolicy: String
+    var newPolicy: String
+    var available: [String]
+}
+struct CacheCleared: Encodable {
+    var success: Bool
+    var nodes: Int
+    var message: String
+}
+struct MetricsEnabled: Encodable {
+    var success: Bool
+    var enabled: Bool
+}
+struct MetricsCleared: Encodable {
+    var success: Bool
+    var cleared: Int
+}
+
+/// Written as null, where synthesized coding would leave the key out.
+struct OrNull<Value: Encodable>: Encodable {
+    var value: Value?
+    init(_ value: Value?) { self.value = value }
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        if let value { try container.encode(value) } else { try container.encodeNil() }
+    }
+}
+
+struct LatencyDocument: Encodable {
+    var currentMs: OrNull<Double>
+    var avgMs: OrNull<Double>
+    var minMs: OrNull<Double>
+    var maxMs: OrNull<Double>
+
+    init(_ rtt: RoundTrips) {
+        currentMs = OrNull(rtt.current.map(rounded))
+        avgMs = OrNull(rtt.average.map(rounded))
+        minMs = OrNull(rtt.least.map(rounded))
+        maxMs = OrNull(rtt.most.map(rounded))
+    }
+}
+
+struct StatusDocument: Encodable {
+    struct ServerEntry: Encodable {
+        struct Own: Encodable {
+            var queuedRequests: UInt64
+            var runningRequests: UInt64
+            var queuedTokens: UInt64
+            var runningTokens: UInt64
+        }
+        struct Parity: Encodable {
+            var predictedTokens: UInt64
+            var reportedTokens: UInt64
+            var reports: UInt64
+        }
+        var id: String
+        var url: String
+        var ip: String
+        var port: Int
+        var healthy: Bool
+        var state: String
+        var limit: Int
+        var runningReqs: OrNull<Int>
+        var waitingReqs: OrNull<Int>
+        var gpuCacheUsage: OrNull<Double>
+        var maxRunningReqs: OrNull<Int>
+        var engine: OrNull<String>
+        var latency: LatencyDocument
+        var proxyTrackedRunning: Int
+        var own: Own
+        var heldTokens: UInt64
+        var kvCapacityTokens: UInt64
+        var hitShare: OrNull<Double>
+        var requests: UInt64
+        var failures: UInt64
+        var ttftP50Ms: OrNull<Double>
+        var knowledge: String
+        var parity: Parity
+    }
+    struct Percentiles: Encodable {
+        var windowSeconds: Int
+        var count: Int
+        var p50: OrNull<Double>
+        var p95: OrNull<Double>
+        var p99: OrNull<Double>
+    }
+    var running = true
+    var draining: Bool
+    var uptimeSeconds: Double
+    var version: String
+    var routingPolicy: String
+    var tokenizer = "estimate"
+    var servers: [ServerEntry]
+    var queueSize: Int
+    var queueOldestMs: OrNull<Double>
+    var totalHandled: UInt64
+    var totalForwarded: UInt64
+    var totalQueued: UInt64
+    var totalRejected: UInt64
+    var totalFailed: UInt64
+    var totalCancelled: UInt64
+    var totalRetried: UInt64
+    var underWay: Int
+    var openTickets: Int
+    var msPerToken: Double
+    var runningCostFactor: Double
+    var knobs: [String: Double]
+    var ttftMs: Percentiles
+    var requestsPerSecond: Double
+    var metricsCollectionEnabled: Bool
+}
+
+func rounded(_ value: Double) -> Double { (value * 1000).rounded() / 1000 }
+
+extension ControlRoutes {
+    func status() throws -> StatusDocument {
+        let now = Clock.now()
+        let counters = dispatcher.counters
+        let knobs = try knobs()
+        let recent = recentTTFT(seconds: 60)
+        let tickets = try dispatcher.router.withRouter { (router) throws(RouterError) in router.statistics().openTickets }
+        return StatusDocument(
+            draining: gateway.isDraining, uptimeSeconds: rounded(now.since(gateway.startTime).milliseconds / 1000),
+            version: gateway.configuration.version, routingPolicy: "\(try currentPolicy())",
+            servers: dispatcher.fleet.all.map { entry($0, now: now) },
+            queueSize: dispatcher.queueLength,
+            queueOldestMs: OrNull(dispatcher.oldestArrival.map { rounded(now.since($0).milliseconds) }),
+            totalHandled: counters.handled.load(ordering: .relaxed),
+            totalForwarded: counters.forwarded.load(ordering: .relaxed),
+            totalQueued: counters.queued.load(ordering: .relaxed),
+            totalRejected: counters.rejected.load(ordering: .relaxed),
+            totalFailed: counters.failed.load(ordering: .relaxed),
+            totalCancelled: counters.cancelled.load(ordering: .relaxed),
+            totalRetried: counters.retried.load(ordering: .relaxed),
+            underWay: counters.underWay.load(ordering: .relaxed), openTickets: tickets,
+            msPerToken: knobs["ms_per_token"] ?? 0, runningCostFactor: knobs["running_cost_factor"] ?? 0, knobs: knobs,
+            ttftMs: recent.percentiles, requestsPerSecond: recent.perSecond,
+            metricsCollectionEnabled: dispatcher.requestLog.isOn)
+    }
+
+    private func entry(_ server: Server, now: Nanoseconds) -> StatusDocument.ServerEntry {
+        let state = server.state.withLockedValue { $0 }
+        let info = try? dispatcher.router.withRouter { (router) throws(RouterError) in try router.info(server.id, now: now) }
+        let shown =
+            switch state.health.state {
+            case .up: state.health.ramp == nil ? "up" : "slow-start"
+            case let other: other.rawValue
+            }
+        let report = state.report
+        return StatusDocument.ServerEntry(
+            id: server.name, url: "\(server.url)", ip: server.url.host, port: server.url.port,
+            healthy: state.health.state == .up, state: shown, limit: state.limitInForce,
+            runningReqs: OrNull(report?.running), waitingReqs: OrNull(report?.queued),
+            gpuCacheUsage: OrNull(report?.cacheUsage), maxRunningReqs: OrNull(report?.maxRunning),
+            engine: OrNull(report?.kind?.rawValue), latency: LatencyDocument(state.rtt),
+            proxyTrackedRunning: state.inFlight,
+            own: .init(
+                queuedRequests: info?.own.queuedRequests ?? 0, runningRequests: info?.own.runningRequests ?? 0,
+                queuedTokens: info?.own.queuedTokens ?? 0, runningTokens: info?.own.runningTokens ?? 0),
+            heldTokens: info?.heldTokens ?? 0, kvCapacityTokens: info?.kvCapacityTokens ?? 0,
+            hitShare: OrNull(
+                state.promptTokens > 0 ? rounded(Double(state.matchedTokens) / Double(state.promptTokens)) : nil),
+            requests: state.requests, failures: state.failures,
+            ttftP50Ms: OrNull(state.ttft.percentile(0.5).map(rounded)),
+            knowledge: info.map { $0.events.stored > 0 ? "kv_events" : $0.parity.reports > 0 ? "cached_tokens" : "model" }
+                ?? "model",
+            parity: .init(
+                predictedTokens: info?.parity.predictedTokens ?? 0, reportedTokens: info?.parity.reportedTokens ?? 0,
+                reports: info?.parity.reports ?? 0))
+    }
+
+    /// Of the remembered requests that ended in the last `seconds`.
+    private func recentTTFT(seconds: Int) -> (percentiles: StatusDocument.Percentiles, perSecond: Double) {
+        let now = WallClock.seconds()
+        let recent = dispatcher.requestLog.records.filter { now - $0.time <= Double(seconds) }
+        let values = recent.compactMap { $0.ttft.map { Float($0) } }
+        let span = min(Double(seconds), max(1, recent.first.map { now - $0.time } ?? 1))
+        func percentile(_ share: Double) -> OrNull<Double> { OrNull(RecentValues.percentile(values, share).map(rounded)) }
+        return (
+            .init(
+                windowSeconds: seconds, count: values.count, p50: percentile(0.5), p95: percentile(0.95),
+                p99: percentile(0.99)),
+            rounded(Double(recent.count) / span)
+        )
+    }
+
+    struct ServerRecord: Encodable {
+        struct Metrics: Encodable {
+            var numRunningReqs: OrNull<Int>
+            var numWaitingReqs: OrNull<Int>
+            var numTotalReqs: OrNull<Int>
+            var gpuCacheUsage: OrNull<Double>
+            var maxRunningReqs: OrNull<Int>
+            var lastUpdatedMsAgo: OrNull<Double>
+            var healthy: Bool
+            var consecutiveFails: Int
+        }
+        var id: String
+        var url: String
+        var ip: String
+        var port: Int
+        var metrics: Metrics
+        /// Nanoseconds, as the original has them.
+        var latency: OrNull<Int>
+        var latencyAvg: OrNull<Int>
+        var latencyMin: OrNull<Int>
+        var latencyMax: OrNull<Int>
+    }
+
+    func servers() -> [ServerRecord] {
+        let now = Clock.now()
+        return dispatcher.fleet.all.map { server in
+            let state = server.state.withLockedValue { $0 }
+            func nanoseconds(_ milliseconds: Double?) -> OrNull<Int> { OrNull(milliseconds.map { Int($0 * 1e6) }) }
+            let report = state.report
+            let total = report?.running.flatMap { running in report?.queued.map { running + $0 } }
+            return ServerRecord(
+                id: server.name, url: "\(server.url)", ip: server.url.host, port: server.url.port,
+                metrics: .init(
+                    numRunningReqs: OrNull(report?.running), numWaitingReqs: OrNull(report?.queued),
+                    numTotalReqs: OrNull(total), gpuCacheUsage: OrNull(report?.cacheUsage),
+                    maxRunningReqs: OrNull(report?.maxRunning),
+                    lastUpdatedMsAgo: OrNull(state.reportTime.map { rounded(now.since($0).milliseconds) }),
+                    healthy: state.health.state == .up, consecutiveFails: state.health.consecutiveProbeFailures),
+                latency: nanoseconds(state.rtt.current), latencyAvg: nanoseconds(state.rtt.average),
+                latencyMin: nanoseconds(state.rtt.least), latencyMax: nanoseconds(state.rtt.most))
+        }
+    }
+
+    struct LatencyEntry: Encodable {
+        var ip: String
+        var port: Int
+        var currentMs: OrNull<Double>
+        var avgMs: OrNull<Double>
+        var minMs: OrNull<Double>
+        var maxMs: OrNull<Double>
+        var healthy: Bool
+    }
+
+    func latency() -> [String: LatencyEntry] {
+        var result: [String: LatencyEntry] = [:]
+        for server in dispatcher.fleet.all {
+            let state = server.state.withLockedValue { $0 }
+            let latency = LatencyDocument(state.rtt)
+            result[server.name] = LatencyEntry(
+                ip: server.url.host, port: server.url.port, currentMs: latency.currentMs, avgMs: latency.avgMs,
+                minMs: latency.minMs, maxMs: latency.maxMs, healthy: state.health.state == .up)
+        }
+        return result
+    }
+
+    struct PrefixDocument: Encodable {
+        var nodes: Int
+        var leaves: Int
+        var maxDepth: Int
+        var avgDepth: Double
+        var avgBranching: Double
+        var avgPrefixLen: Double
+        var totalServerRefs: Int
+        var uniqueServerCount: Int
+        var heldTokens: Int
+        var bytes: Int
+        var budgetBytes: Int
+    }
+
+    /// Depths and lengths are in tokens (the original's in bytes).
+    func prefixStatistics() throws -> PrefixDocument {
+        let found = try dispatcher.router.withRouter { (router) throws(RouterError) in router.prefixStatistics() }
+        return PrefixDocument(
+            nodes: found.nodes, leaves: found.leaves, maxDepth: found.maxDepth, avgDepth: found.averageDepth,
+            avgBranching: found.averageBranching, avgPrefixLen: found.averagePrefixLength,
+            totalServerRefs: found.totalServerReferences, uniqueServerCount: found.uniqueServers,
+            heldTokens: found.heldTokens, bytes: found.bytes, budgetBytes: found.budgetBytes)
+    }
+}

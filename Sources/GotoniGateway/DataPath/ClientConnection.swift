@@ -1,0 +1,283 @@
+import GotoniCore
+import GotoniEngines
+import NIOCore
+import NIOHTTP1
+import Synchronization
+
+/// What every connection of a listener shares.
+struct ConnectionSettings: Sendable {
+    var dispatcher: Dispatcher
+    var control: ControlRoutes
+    var access: AccessRules
+    var failurePolicy: FailurePolicy
+    var authorization: UpstreamRequest.Authorization
+    /// Only the control endpoints are served here.
+    var isAdminOnly: Bool
+}
+
+/// A connection of a client: reads requests one after the other, hands each to an `Exchange` or to the control
+/// endpoints, writes what they say. One thread, its event loop's.
+final class ClientConnection: ChannelInboundHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias OutboundOut = ByteBuffer
+
+    private enum Stage {
+        case idle
+        case body(HTTPRequestHead, path: Substring, endpoint: Endpoint?, id: String, start: Nanoseconds)
+        case exchange(Exchange)
+        case control
+        /// What still comes is not wanted; the last answer is being written.
+        case closing
+    }
+
+    let settings: ConnectionSettings
+    private let loop: LoopContext
+    private var context: ChannelHandlerContext?
+    private var stage = Stage.idle
+    private var body = ByteBuffer()
+    /// Parts of further requests that came before this one was done.
+    private var ahead = CircularBuffer<HTTPServerRequestPart>()
+    private var isReadingAhead = true
+    /// When an unfinished request, or the next one, must have come.
+    private var deadline: Nanoseconds
+    private(set) var remoteAddress = "unknown"
+    private(set) var keepsAlive = true
+    private(set) var isHTTP10 = false
+    private var isHEAD = false
+
+    static let mostAhead = 64
+
+    init(settings: ConnectionSettings, loop: LoopContext, now: Nanoseconds) {
+        self.settings = settings
+        self.loop = loop
+        deadline = now.plus(settings.dispatcher.configuration.requestTimeout)
+    }
+
+    var isWritable: Bool { context?.channel.isWritable ?? false }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        remoteAddress = context.remoteAddress?.ipAddress ?? "unknown"
+        loop.add(self)
+        settings.dispatcher.counters.connections.add(1, ordering: .relaxed)
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) { gone() }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        gone()
+        context.fireChannelInactive()
+    }
+
+    private func gone() {
+        guard context != nil else { return }
+        context = nil
+        loop.remove(self)
+        settings.dispatcher.counters.connections.subtract(1, ordering: .relaxed)
+        if case .exchange(let exchange) = stage { exchange.cancel() }
+        stage = .closing
+        ahead.removeAll()
+    }
+
+    // MARK: Reading
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let part = unwrapInboundIn(data)
+        switch stage {
+        case .exchange, .control:
+            ahead.append(part)
+            if ahead.count >= Self.mostAhead, isReadingAhead {
+                isReadingAhead = false
+                try? context.channel.syncOptions?.setOption(.autoRead, value: false)
+            }
+        case .closing: return
+        case .idle, .body: read(part)
+        }
+    }
+
+    private func read(_ part: HTTPServerRequestPart) {
+        switch part {
+        case .head(let head): begin(head)
+        case .body(let bytes): add(bytes)
+        case .end: dispatch()
+        }
+    }
+
+    private func begin(_ head: HTTPRequestHead) {
+        let now = Clock.now()
+        deadline = now.plus(settings.dispatcher.configuration.requestTimeout)
+        isHTTP10 = head.version == .http1_0
+        isHEAD = head.method == .HEAD
+        keepsAlive = head.isKeepAlive && !loop.isDraining
+        let id = requestID(head)
+        if let problem = RequestRules.problem(with: head, maxBodyBytes: settings.dispatcher.configuration.maxBodyBytes) {
+            return answer(LocalAnswer(problem), requestID: id)
+        }
+        guard let path = RequestRules.path(head.uri) else {
+            return answer(
+                LocalAnswer(.badRequest("invalid_target", "the request target is not a path", closes: true)), requestID: id)
+        }
+        let endpoint = head.method == .POST ? Endpoint(path: path) : nil
+        stage = .body(head, path: path, endpoint: endpoint, id: id, start: now)
+        body = ByteBuffer()
+        if let length = head.headers.first(name: "content-length").flatMap({ Int($0) }), length > 0 {
+            body.reserveCapacity(min(length, 1 << 20))
+        }
+        if let expect = head.headers.first(name: "expect"), !isHTTP10 {
+            if expect.lowercased() == "100-continue" {
+                write(ByteBuffer(string: "HTTP/1.1 100 Continue\r\n\r\n"), flush: true)
+            } else {
+                answer(
+                    LocalAnswer(.badRequest("unknown_expectation", "Expect: 100-continue is all we know", status: 417)),
+                    requestID: id)
+            }
+        }
+    }
+
+    private func requestID(_ head: HTTPRequestHead) -> String {
+        if let given = head.headers.first(name: "x-request-id"), (1...128).contains(given.utf8.count),
+            given.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
+        {
+            return given
+        }
+        return loop.nextRequestID()
+    }
+
+    private func add(_ bytes: ByteBuffer) {
+        guard case .body(_, _, _, let id, _) = stage else { return }
+        let most = settings.dispatcher.configuration.maxBodyBytes
+        guard body.readableBytes + bytes.readableBytes <= most else {
+            return answer(LocalAnswer(RequestRules.tooLarge(most)), requestID: id)
+        }
+        if body.readableBytes == 0, body.capacity < bytes.readableBytes {
+            body = bytes
+        } else {
+            body.writeImmutableBuffer(bytes)
+        }
+        // Ten kilobytes a second is the slowest body we wait for.
+        deadline = deadline.plus(Nanoseconds(UInt64(bytes.readableBytes) * 100_000))
+    }
+
+    private func dispatch() {
+        guard case .body(let head, let path, let endpoint, let id, let start) = stage, let context else { return }
+        settings.dispatcher.counters.bytesIn.add(UInt64(body.readableBytes), ordering: .relaxed)
+        let taken = body
+        body = ByteBuffer()
+        if ControlRoutes.owns(path) || settings.isAdminOnly {
+            return control(head, path, taken, id, context)
+        }
+        if let problem = settings.access.refusesData(head) { return answer(LocalAnswer(problem), requestID: id) }
+        let exchange = Exchange(
+            client: self, loop: loop, head: head, path: path, endpoint: endpoint, body: taken, requestID: id, start: start)
+        stage = .exchange(exchange)
+        exchange.begin()
+    }
+
+    private func control(
+        _ head: HTTPRequestHead, _ path: Substring, _ body: ByteBuffer, _ id: String, _ context: ChannelHandlerContext
+    ) {
+        stage = .control
+        if let problem = settings.access.refusesControl(head, path: path, isAdminListener: settings.isAdminOnly) {
+            return answer(LocalAnswer(problem), requestID: id)
+        }
+        let request = ControlRequest(method: head.method.rawValue, target: String(path), body: body)
+        let control = settings.control
+        let promise = context.eventLoop.makePromise(of: LocalAnswer.self)
+        promise.completeWithTask { await control.answer(request) }
+        promise.futureResult.assumeIsolated().whenSuccess { answer in self.answer(answer, requestID: id) }
+    }
+
+    // MARK: Writing
+
+    func write(_ bytes: ByteBuffer, flush: Bool) {
+        guard let context else { return }
+        if flush {
+            context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
+        } else {
+            context.write(wrapOutboundOut(bytes), promise: nil)
+        }
+    }
+
+    /// Writes an answer of our own and goes on, or closes.
+    func answer(_ answer: LocalAnswer, requestID: String?) {
+        guard context != nil else { return }
+        let keeps = keepsAlive && !answer.closes && !loop.isDraining
+        write(answer.bytes(requestID: requestID, keepAlive: keeps, toHEAD: isHEAD), flush: true)
+        exchangeEnded(keepAlive: keeps)
+    }
+
+    /// The answer is written: the next request, if there will be one.
+    func exchangeEnded(keepAlive: Bool) {
+        guard let context else { return }
+        guard keepAlive else {
+            stage = .closing
+            return close(context)
+        }
+        let wasIdle: Bool
+        if case .body = stage { wasIdle = true } else { wasIdle = false }
+        stage = .idle
+        deadline = Clock.now().plus(settings.dispatcher.configuration.keepAliveTimeout)
+        if wasIdle, !ahead.isEmpty { return }
+        while let part = ahead.popFirst() {
+            read(part)
+            switch stage {
+            case .exchange, .control, .closing: return
+            case .idle, .body: continue
+            }
+        }
+        if !isReadingAhead {
+            isReadingAhead = true
+            try? context.channel.syncOptions?.setOption(.autoRead, value: true)
+        }
+    }
+
+    /// Closes in a way that lets the client read the last answer even while it is still sending: no more output, then
+    /// what comes is read and dropped for a moment. (A close with unread input resets the connection.)
+    private func close(_ context: ChannelHandlerContext) {
+        deadline = Clock.now().plus(Nanoseconds(milliseconds: 1_000))
+        context.close(mode: .output, promise: nil)
+    }
+
+    /// Breaks the connection off.
+    func abort() {
+        context?.close(promise: nil)
+    }
+
+    func closeIfIdle() {
+        if case .idle = stage { abort() }
+    }
+
+    // MARK: Time, back-pressure, errors
+
+    func tick(now: Nanoseconds) {
+        switch stage {
+        case .exchange(let exchange): exchange.tick(now: now)
+        case .control: return
+        case .closing: if now >= deadline { abort() }
+        case .idle: if now >= deadline { abort() }
+        case .body(_, _, _, let id, _):
+            guard now >= deadline else { return }
+            keepsAlive = false
+            answer(
+                LocalAnswer(.badRequest("request_timeout", "the request did not arrive in time", status: 408)),
+                requestID: id)
+        }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if case .exchange(let exchange) = stage { exchange.clientWritable(context.channel.isWritable) }
+        context.fireChannelWritabilityChanged()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        guard let problem = RequestRules.problem(for: error) else { return context.close(promise: nil) }
+        switch stage {
+        case .idle, .body:
+            isHEAD = false
+            answer(LocalAnswer(problem), requestID: nil)
+        // What could not be read came behind a request that is being served: its answer is the last.
+        case .exchange, .control: keepsAlive = false
+        case .closing: return
+        }
+    }
+}

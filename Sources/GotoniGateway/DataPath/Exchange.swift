@@ -1,0 +1,516 @@
+import GotoniCore
+import GotoniEngines
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOHTTP1
+import Synchronization
+
+/// One request of a client from the moment it has been read until its answer has been passed on: its place in the queue,
+/// its attempts, its ticket. Lives on the event loop of its client; exactly one of `complete`, `refuse`, `breakOff` and
+/// `cancel` ends it, and each gives the ticket back.
+///
+///     start ─▶ queued ─▶ connecting ─▶ awaiting ─▶ streaming ─▶ ended
+///                 ▲           └───────────┴── another server ──┐
+///                 └────────────────────────────────────────────┘
+final class Exchange: UpstreamUser, Waiter {
+    enum Stage: Equatable {
+        case queued(UInt64)
+        case connecting
+        case awaiting
+        case streaming
+        case ended
+    }
+
+    unowned let client: ClientConnection
+    let loop: LoopContext
+    private var dispatcher: Dispatcher { loop.dispatcher }
+
+    let head: HTTPRequestHead
+    let path: Substring
+    /// Nil: passed through, without prompt and ticket.
+    let endpoint: Endpoint?
+    let body: ByteBuffer
+    let requestID: String
+    /// When the head had been read.
+    let start: Nanoseconds
+
+    private(set) var stage = Stage.connecting
+    private var facts = BodyFacts()
+    private var record = RequestRecord()
+    private var queueDeadline = Nanoseconds(0)
+    private var queuedAt: Nanoseconds?
+
+    // The attempt under way.
+    private var server: Server?
+    private var ticket: Ticket?
+    private var upstream: UpstreamConnection?
+    /// Counts attempts, so that a connection that comes too late is recognised.
+    private var attempt = 0
+    private var isReused = false
+    private var tried: [ServerID] = []
+    private var retried = 0
+    private var sentAt = Nanoseconds(0)
+    private var lastActivity = Nanoseconds(0)
+    private var lastProgress = Nanoseconds(0)
+
+    // The answer.
+    private var reader = ResponseReader()
+    private var pending = ByteBuffer()
+    private var usage = UsageReader()
+    private var status = 0
+    private var isEventStream = false
+    private var isChunked = false
+    private var serverKeepsConnection = false
+    private var keepsClient = true
+    private var firstByteAt: Nanoseconds?
+
+    init(
+        client: ClientConnection, loop: LoopContext, head: HTTPRequestHead, path: Substring, endpoint: Endpoint?,
+        body: ByteBuffer, requestID: String, start: Nanoseconds
+    ) {
+        self.client = client
+        self.loop = loop
+        self.head = head
+        self.path = path
+        self.endpoint = endpoint
+        self.body = body
+        self.requestID = requestID
+        self.start = start
+    }
+
+    // MARK: Finding a server
+
+    func begin() {
+        dispatcher.counters.handled.add(1, ordering: .relaxed)
+        dispatcher.counters.underWay.add(1, ordering: .relaxed)
+        guard let endpoint else { return passThrough() }
+        do throws(BodyError) {
+            facts = try read(endpoint)
+        } catch {
+            let status = error == .tooLarge ? 413 : error == .memory ? 503 : 400
+            return refuse(.badRequest("invalid_body", "\(error.text)", status: status))
+        }
+        record.promptBytes = facts.promptTokens * 4
+        record.tokens = facts.promptTokens
+        if dispatcher.hasQueue { return enqueue() }
+        if let error = route() { notRouted(error) }
+    }
+
+    private func read(_ endpoint: Endpoint) throws(BodyError) -> BodyFacts {
+        try body.withUnsafeReadableBytes { bytes in Result { () throws(BodyError) in try loop.reader.read(bytes, endpoint) } }
+            .get()
+    }
+
+    /// Takes a place on a server and begins there. Nil: done; otherwise why not.
+    private func route() -> RouterError? {
+        do throws(RouterError) {
+            let (decision, server) = try dispatcher.route(
+                loop.reader, facts, excluding: tried, now: Clock.now(), record: &record.decision)
+            leaveServer(.failed)
+            ticket = decision.ticket
+            connect(server, fresh: false)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    private func notRouted(_ error: RouterError) {
+        switch error {
+        case .saturated: enqueue()
+        case .noServer:
+            // Servers that have not answered yet may do so any moment.
+            let hopes = dispatcher.fleet.all.contains { $0.state.withLockedValue { $0.health.state == .unknown } }
+            if hopes { enqueue() } else { refuse(.noServer) }
+        case .range:
+            refuse(.badRequest("prompt_too_long", "the prompt has more tokens than this proxy accepts", status: 413))
+        default: refuse(.saturated)
+        }
+    }
+
+    private func enqueue() {
+        let now = Clock.now()
+        if queuedAt == nil {
+            dispatcher.counters.queued.add(1, ordering: .relaxed)
+            queuedAt = now
+            queueDeadline = now.plus(dispatcher.configuration.queueTimeout)
+        }
+        guard
+            let id = dispatcher.enqueue(
+                self, on: loop.loop, priority: facts.priority, deadline: queueDeadline, now: now)
+        else { return refuse(.queueFull) }
+        stage = .queued(id)
+    }
+
+    func tryAgain(chain: Bool) {
+        guard case .queued(let id) = stage else {
+            // Gone meanwhile: the place is for the next.
+            return dispatcher.offer(chain: chain)
+        }
+        guard let endpoint, (try? read(endpoint)) != nil else { return refuse(.internalError) }
+        stage = .connecting
+        if route() == nil {
+            dispatcher.leaveQueue(id)
+            if chain { dispatcher.offer(chain: true) }
+        } else {
+            stage = .queued(id)
+            dispatcher.putBack(id)
+        }
+    }
+
+    private func passThrough() {
+        guard let server = dispatcher.anyServer(excluding: tried) else { return refuse(.noServer) }
+        leaveServer(.failed)
+        connect(server, fresh: false)
+    }
+
+    // MARK: An attempt
+
+    private func connect(_ server: Server, fresh: Bool) {
+        self.server = server
+        attempt += 1
+        let pool = loop.pool(for: server)
+        if !fresh, let idle = pool.take() {
+            isReused = true
+            return send(idle)
+        }
+        isReused = false
+        stage = .connecting
+        let mine = attempt
+        pool.connect { result in
+            switch result {
+            case .success(let connection):
+                if self.stage == .connecting, self.attempt == mine {
+                    self.send(connection)
+                } else {
+                    connection.release(now: Clock.now())
+                }
+            case .failure(let error):
+                guard self.stage == .connecting, self.attempt == mine else { return }
+                let isTimeout = if case .some(ChannelError.connectTimeout) = error as? ChannelError { true } else { false }
+                self.failed(isTimeout ? .connectTimeout : .connect)
+            }
+        }
+    }
+
+    private func send(_ connection: UpstreamConnection) {
+        guard let server else { return }
+        upstream = connection
+        connection.user = self
+        reader = ResponseReader()
+        pending = ByteBuffer()
+        let hasBody = body.readableBytes > 0 || [.POST, .PUT, .PATCH].contains(head.method)
+        let bytes = UpstreamRequest.head(
+            head, path: path, to: server.url, length: hasBody ? body.readableBytes : nil, requestID: requestID,
+            client: client.remoteAddress, authorization: client.settings.authorization,
+            reserve: body.readableBytes <= 4096 ? body.readableBytes : 0)
+        stage = .awaiting
+        sentAt = Clock.now()
+        lastActivity = sentAt
+        connection.send(bytes, body)
+    }
+
+    /// Ends the attempt under way: its connection and its ticket.
+    private func leaveServer(_ outcome: Outcome) {
+        upstream?.close()
+        upstream = nil
+        endTicket(outcome, cachedTokens: nil, now: Clock.now())
+    }
+
+    private func endTicket(_ outcome: Outcome, cachedTokens: Int?, now: Nanoseconds) {
+        guard let ticket, let server else { return }
+        self.ticket = nil
+        dispatcher.ended(ticket, outcome, on: server, cachedTokens: cachedTokens, now: now)
+    }
+
+    // MARK: The answer
+
+    func upstreamRead(_ bytes: ByteBuffer) {
+        lastActivity = Clock.now()
+        do throws(ResponseError) {
+            switch stage {
+            case .streaming: try forward(bytes, after: nil)
+            case .awaiting:
+                if pending.readableBytes == 0 {
+                    pending = bytes
+                } else {
+                    pending.writeImmutableBuffer(bytes)
+                }
+                guard let answer = try reader.head(from: &pending, toHEAD: head.method == .HEAD) else { return }
+                try begin(answer)
+            default: return
+            }
+        } catch {
+            upstream?.close()
+            upstream = nil
+            failed(stage == .streaming ? .cutOff : .closedEarly)
+        }
+    }
+
+    private func begin(_ answer: ResponseReader.Head) throws(ResponseError) {
+        if answer.status >= 400, let server {
+            let (remedy, blame) = policy.decide(.status(answer.status), .beforeFirstByte, retried: retried)
+            dispatcher.blame(server, blame, now: lastActivity)
+            if remedy == .another, tryAnother() { return }
+        }
+        status = answer.status
+        isEventStream = answer.isEventStream
+        isChunked = answer.framing == .chunked
+        serverKeepsConnection = answer.keepAlive
+        stage = .streaming
+        keepsClient = client.keepsAlive && answer.framing != .untilClose
+        var out = answer.fields
+        if isChunked {
+            if client.isHTTP10 { keepsClient = false } else { out.writeStaticString("transfer-encoding: chunked\r\n") }
+        }
+        out.writeStaticString("x-request-id: ")
+        out.writeString(requestID)
+        if let queuedAt {
+            let waited = record.queue == 0 ? sentAt.since(queuedAt).milliseconds : record.queue
+            record.queue = waited
+            out.writeString("\r\nx-queue-wait-ms: \(Int(waited.rounded()))")
+        }
+        out.writeStaticString(keepsClient ? "\r\n\r\n" : "\r\nconnection: close\r\n\r\n")
+        let rest = pending
+        pending = ByteBuffer()
+        try forward(rest, after: out)
+    }
+
+    /// Passes on what came, at once. `after`: the head, if that has not been written yet.
+    private func forward(_ bytes: ByteBuffer, after answerHead: ByteBuffer?) throws(ResponseError) {
+        let dechunks = isChunked && client.isHTTP10
+        var content = ByteBuffer()
+        var sawContent = false
+        let consumed = try bytes.withUnsafeReadableBytes { raw in
+            Result { () throws(ResponseError) in
+                try reader.body(raw) { payload in
+                    sawContent = sawContent || payload.count > 0
+                    usage.feed(payload)
+                    if dechunks { content.writeBytes(payload) }
+                }
+            }
+        }.get()
+        if sawContent, firstByteAt == nil { sawFirstByte() }
+        if !dechunks {
+            content = bytes
+            content.moveWriterIndex(to: bytes.readerIndex + consumed)
+        }
+        if var answerHead {
+            if content.readableBytes <= 4096 || content.readableBytes <= answerHead.writableBytes {
+                answerHead.writeImmutableBuffer(content)
+                client.write(answerHead, flush: true)
+            } else {
+                client.write(answerHead, flush: false)
+                client.write(content, flush: true)
+            }
+        } else if content.readableBytes > 0 {
+            client.write(content, flush: true)
+        }
+        dispatcher.counters.bytesOut.add(UInt64(content.readableBytes), ordering: .relaxed)
+        if reader.isComplete { complete(leftOver: consumed < bytes.readableBytes) }
+    }
+
+    private func sawFirstByte() {
+        firstByteAt = lastActivity
+        guard let ticket, (200..<300).contains(status) else { return }
+        dispatcher.firstToken(ticket, now: lastActivity)
+        lastProgress = lastActivity
+    }
+
+    private func complete(leftOver: Bool) {
+        let now = Clock.now()
+        let succeeded = (200..<400).contains(status)
+        // Bytes behind the end belong to nothing we asked for.
+        if leftOver || !serverKeepsConnection { upstream?.close() } else { upstream?.release(now: now) }
+        upstream = nil
+        let used = succeeded ? usage.usage() : nil
+        endTicket(succeeded ? .ok : .failed, cachedTokens: used.flatMap(cachedTokens), now: now)
+        if let server, status < 500, status != 429 { dispatcher.answered(server, isProbe: false, now: now) }
+        dispatcher.counters.forwarded.add(1, ordering: .relaxed)
+        end(now, success: succeeded, error: "", used)
+        client.exchangeEnded(keepAlive: keepsClient)
+    }
+
+    /// The engine's count of cached tokens in our tokens. Where ours are estimates it is the engine's share of its own
+    /// prompt; densities differ along a text, so a share within a tenth of what was expected counts as agreement.
+    private func cachedTokens(_ used: Usage) -> Int? {
+        guard let cached = used.cachedTokens else { return nil }
+        let ours = record.decision.promptTokens
+        if facts.isExact { return min(cached, ours) }
+        guard let theirs = used.promptTokens, theirs > 0 else { return nil }
+        let scaled = Int(Double(min(cached, theirs)) / Double(theirs) * Double(ours))
+        let expected = record.decision.matchedTokens
+        return abs(scaled - expected) * 10 <= ours ? expected : scaled
+    }
+
+    // MARK: Failure
+
+    private var policy: FailurePolicy { client.settings.failurePolicy }
+
+    func upstreamClosed() {
+        upstream = nil
+        switch stage {
+        case .awaiting:
+            failed(isReused && pending.readableBytes == 0 ? .stale : .closedEarly)
+        case .streaming:
+            if reader.endsWithConnection { complete(leftOver: false) } else { failed(.cutOff) }
+        default: return
+        }
+    }
+
+    private func failed(_ failure: Failure) {
+        guard let server else { return }
+        let (remedy, blame) = policy.decide(
+            failure, stage == .streaming ? .streaming : .beforeFirstByte, retried: retried)
+        dispatcher.blame(server, blame, now: Clock.now())
+        switch remedy {
+        case .fresh:
+            dispatcher.counters.staleRetries.add(1, ordering: .relaxed)
+            upstream?.close()
+            upstream = nil
+            connect(server, fresh: true)
+        case .another where tryAnother(): return
+        case .another, .giveUp, .passOn:
+            let isTimeout = failure == .connectTimeout || failure == .firstByteTimeout
+            giveUp(isTimeout ? .upstreamTimeout : .upstreamFailed)
+        case .breakOff: breakOff("\(failure)")
+        }
+    }
+
+    /// True: the request is on its way to another server, or waits for one. False: there is none, nothing has changed.
+    private func tryAnother() -> Bool {
+        guard let current = server else { return false }
+        let before = tried
+        tried.append(current.id)
+        if let endpoint {
+            guard (try? read(endpoint)) != nil else { return false }
+            if let error = route() {
+                // Wait for one of the others only if this one gave no answer that could be passed on.
+                guard error == .saturated, upstream == nil else {
+                    tried = before
+                    return false
+                }
+                leaveServer(.failed)
+                enqueue()
+            }
+        } else {
+            guard let other = dispatcher.anyServer(excluding: tried) else {
+                tried = before
+                return false
+            }
+            leaveServer(.failed)
+            connect(other, fresh: false)
+        }
+        retried += 1
+        dispatcher.counters.retried.add(1, ordering: .relaxed)
+        return true
+    }
+
+    /// No server answered.
+    private func giveUp(_ problem: Problem) {
+        leaveServer(.failed)
+        dispatcher.counters.failed.add(1, ordering: .relaxed)
+        answer(problem)
+    }
+
+    /// The gateway does not serve it.
+    private func refuse(_ problem: Problem) {
+        if case .queued(let id) = stage { dispatcher.leaveQueue(id) }
+        leaveServer(.notSent)
+        dispatcher.counters.rejected.add(1, ordering: .relaxed)
+        answer(problem)
+    }
+
+    private func answer(_ problem: Problem) {
+        status = problem.status
+        end(Clock.now(), success: false, error: "\(problem.code)", nil)
+        client.answer(LocalAnswer(problem), requestID: requestID)
+    }
+
+    /// Part of an answer was passed on and the rest will not come. The client must notice: its connection ends without
+    /// the end of the body, and an event stream says so first.
+    private func breakOff(_ reason: String) {
+        if isEventStream, isChunked, !client.isHTTP10, reader.isBetweenChunks {
+            let event = "data: \(Problem.upstreamFailed.json)\n\n"
+            client.write(ByteBuffer(string: "\(String(event.utf8.count, radix: 16))\r\n\(event)\r\n"), flush: true)
+        }
+        leaveServer(.failed)
+        dispatcher.counters.failed.add(1, ordering: .relaxed)
+        end(Clock.now(), success: false, error: reason, nil)
+        client.abort()
+    }
+
+    /// The client left.
+    func cancel() {
+        guard stage != .ended else { return }
+        if case .queued(let id) = stage { dispatcher.leaveQueue(id) }
+        leaveServer(.cancelled)
+        dispatcher.counters.cancelled.add(1, ordering: .relaxed)
+        end(Clock.now(), success: false, error: "client left", nil)
+    }
+
+    private func end(_ now: Nanoseconds, success: Bool, error: String, _ used: Usage?) {
+        stage = .ended
+        dispatcher.counters.underWay.subtract(1, ordering: .relaxed)
+        guard endpoint != nil else { return }
+        let wall = WallClock.seconds()
+        record.requestID = requestID
+        record.time = wall - now.since(start).milliseconds / 1000
+        record.total = now.since(start).milliseconds
+        if let queuedAt, record.queue == 0 { record.queue = (sentAt > queuedAt ? sentAt : now).since(queuedAt).milliseconds }
+        if let firstByteAt, (200..<300).contains(status) {
+            let ttft = firstByteAt.since(start)
+            record.ttft = ttft.milliseconds
+            record.network = firstByteAt.since(sentAt).milliseconds
+            dispatcher.counters.ttft.add(seconds: ttft.milliseconds / 1000)
+            server?.state.withLockedValue { $0.ttft.add(ttft.milliseconds) }
+        }
+        record.server = server?.name ?? ""
+        record.serverHost = server?.url.host ?? ""
+        record.status = status
+        record.isSuccess = success
+        record.error = error
+        record.retries = retried
+        record.cachedTokens = used?.cachedTokens
+        record.outputTokens = used?.outputTokens
+        if record.decision.chosen != nil {
+            dispatcher.decisions.add(
+                DecisionLog.Entry(
+                    requestID: requestID, time: record.time, queueMs: record.queue, decision: record.decision))
+        }
+        dispatcher.requestLog.add(record)
+    }
+
+    // MARK: Time and back-pressure
+
+    func tick(now: Nanoseconds) {
+        let limits = dispatcher.configuration
+        switch stage {
+        case .queued:
+            if now >= queueDeadline { refuse(.queueTimeout) }
+        case .awaiting:
+            if limits.firstByteTimeout.rawValue > 0, now.since(sentAt) > limits.firstByteTimeout {
+                upstream?.close()
+                upstream = nil
+                failed(.firstByteTimeout)
+            }
+        case .streaming:
+            if limits.idleTimeout.rawValue > 0, now.since(lastActivity) > limits.idleTimeout {
+                // A client that takes nothing is not the server's failure.
+                if client.isWritable { failed(.idleTimeout) } else { client.abort() }
+            } else if let ticket, now.since(lastProgress).milliseconds > 5_000, now.since(lastActivity).milliseconds < 5_000 {
+                lastProgress = now
+                dispatcher.progress(ticket, now: now)
+            }
+        case .connecting, .ended: return
+        }
+    }
+
+    func clientWritable(_ isWritable: Bool) {
+        if stage == .streaming { upstream?.setReading(isWritable) }
+        if isWritable { lastActivity = Clock.now() }
+    }
+
+    /// Bodies are small beside what a socket takes at once; what does not fit waits in the channel, once.
+    func upstreamWritable(_ isWritable: Bool) {}
+}

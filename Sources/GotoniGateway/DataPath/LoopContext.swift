@@ -1,0 +1,73 @@
+import GotoniCore
+import GotoniEngines
+import NIOConcurrencyHelpers
+import NIOCore
+
+/// What an event loop has of its own, so that the data path takes no lock for it.
+final class LoopContext {
+    let loop: any EventLoop
+    let dispatcher: Dispatcher
+    let reader = BodyReader()
+    private var pools: [UInt64: UpstreamPool] = [:]
+    private var clients: [ObjectIdentifier: ClientConnection] = [:]
+    private var requestCount: UInt64
+    private let requestSeed: UInt64
+    /// No new requests: connections end with the one they have.
+    private(set) var isDraining = false
+    private var idleDeadline: Nanoseconds?
+
+    init(loop: any EventLoop, dispatcher: Dispatcher, seed: UInt64) {
+        self.loop = loop
+        self.dispatcher = dispatcher
+        requestSeed = seed
+        requestCount = 0
+    }
+
+    /// A name for a request: unique in this process, and over processes as likely as 64 random bits.
+    func nextRequestID() -> String {
+        requestCount += 1
+        var random = SplitMix64(seed: requestSeed &+ requestCount)
+        let (high, low) = (String(random.next(), radix: 16), String(requestCount, radix: 16))
+        return "req-" + high + "-" + low
+    }
+
+    func pool(for server: Server) -> UpstreamPool {
+        if let pool = pools[server.id.rawValue] { return pool }
+        let pool = UpstreamPool(
+            server: server, loop: loop, connectTimeout: dispatcher.configuration.connectTimeout,
+            keepAlive: dispatcher.configuration.upstreamKeepAlive)
+        pools[server.id.rawValue] = pool
+        return pool
+    }
+
+    func removePool(of server: ServerID) { pools.removeValue(forKey: server.rawValue)?.close() }
+
+    func add(_ client: ClientConnection) { clients[ObjectIdentifier(client)] = client }
+    func remove(_ client: ClientConnection) { clients[ObjectIdentifier(client)] = nil }
+    var clientCount: Int { clients.count }
+
+    /// Ten times a second: deadlines of everything on this loop, instead of a timer for each.
+    func sweep(now: Nanoseconds) {
+        for client in Array(clients.values) { client.tick(now: now) }
+        for pool in pools.values {
+            let isUp = pool.server.state.withLockedValue { $0.health.state == .up }
+            pool.sweep(now: now, keepsWarm: isUp && !isDraining)
+        }
+        if let idleDeadline, now >= idleDeadline { closeIdleClients() }
+    }
+
+    /// Idle connections stay for `settle`, so that a request that is on its way is still answered.
+    func drain(settle: Nanoseconds, now: Nanoseconds) {
+        isDraining = true
+        idleDeadline = now.plus(settle)
+    }
+
+    func closeIdleClients() {
+        for client in Array(clients.values) { client.closeIfIdle() }
+    }
+
+    func closeAll() {
+        for client in Array(clients.values) { client.abort() }
+        for pool in pools.values { pool.close() }
+    }
+}

@@ -1,0 +1,95 @@
+import GotoniCore
+import NIOCore
+
+/// Who uses a connection to a server for one request.
+protocol UpstreamUser: AnyObject {
+    /// Bytes of the answer.
+    func upstreamRead(_ bytes: ByteBuffer)
+    /// The connection ended; the answer may not have.
+    func upstreamClosed()
+    func upstreamWritable(_ isWritable: Bool)
+}
+
+/// A connection to a server, on one event loop. It carries one request at a time; between two it is idle in its pool.
+final class UpstreamConnection: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    unowned let pool: UpstreamPool
+    /// Who gets what comes; nil: idle.
+    weak var user: (any UpstreamUser)?
+    private var context: ChannelHandlerContext?
+    /// Requests it has carried. A server may close one that has served at any time.
+    private(set) var served = 0
+    private(set) var idleSince = Nanoseconds(0)
+    private var pausesReading = false
+
+    init(pool: UpstreamPool) { self.pool = pool }
+
+    var isOpen: Bool { context != nil }
+
+    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+    func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+    /// Sends a request: head and body leave in one system call.
+    func send(_ head: ByteBuffer, _ body: ByteBuffer) {
+        guard let context else { return }
+        if body.readableBytes == 0 {
+            context.writeAndFlush(wrapOutboundOut(head), promise: nil)
+        } else if body.readableBytes <= head.writableBytes {
+            var both = head
+            both.writeImmutableBuffer(body)
+            context.writeAndFlush(wrapOutboundOut(both), promise: nil)
+        } else {
+            context.write(wrapOutboundOut(head), promise: nil)
+            context.writeAndFlush(wrapOutboundOut(body), promise: nil)
+        }
+        served += 1
+    }
+
+    /// Stops or resumes reading: the client takes no more for now.
+    func setReading(_ reads: Bool) {
+        guard let context, reads == pausesReading else { return }
+        pausesReading = !reads
+        try? context.channel.syncOptions?.setOption(.autoRead, value: reads)
+        if reads { context.read() }
+    }
+
+    /// The answer is complete and the server keeps the connection.
+    func release(now: Nanoseconds) {
+        user = nil
+        idleSince = now
+        setReading(true)
+        if context != nil { pool.giveBack(self) }
+    }
+
+    /// Gives up whatever is under way: the server sees the connection end and aborts.
+    func close() {
+        user = nil
+        context?.close(promise: nil)
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard let user else {
+            // An idle server has nothing to say; whatever it is could be taken for the next answer.
+            context.close(promise: nil)
+            return
+        }
+        user.upstreamRead(unwrapInboundIn(data))
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        self.context = nil
+        pool.forget(self)
+        user?.upstreamClosed()
+        user = nil
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        user?.upstreamWritable(context.channel.isWritable)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+}

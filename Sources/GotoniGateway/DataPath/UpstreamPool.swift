@@ -1,0 +1,100 @@
+import GotoniCore
+import NIOCore
+import NIOPosix
+import NIOSSL
+
+/// The connections of one event loop to one server. The one used last is used next, so the rest may age and go.
+final class UpstreamPool {
+    let server: Server
+    private let loop: any EventLoop
+    private let connectTimeout: Nanoseconds
+    private let keepAlive: Nanoseconds
+    private var idle: [UpstreamConnection] = []
+    /// Open or being opened, with the idle ones.
+    private(set) var connections = 0
+    private var isClosed = false
+    static let mostIdle = 256
+
+    init(server: Server, loop: any EventLoop, connectTimeout: Nanoseconds, keepAlive: Nanoseconds) {
+        self.server = server
+        self.loop = loop
+        self.connectTimeout = connectTimeout
+        self.keepAlive = keepAlive
+    }
+
+    /// An idle connection, now the caller's.
+    func take() -> UpstreamConnection? {
+        while let connection = idle.popLast() {
+            if connection.isOpen { return connection }
+        }
+        return nil
+    }
+
+    /// Opens a connection; `done` is called on the loop.
+    func connect(_ done: @escaping (Result<UpstreamConnection, any Error>) -> Void) {
+        connections += 1
+        var bootstrap = ClientBootstrap(group: loop)
+            .channelOption(.socketOption(.tcp_nodelay), value: 1)
+            .channelOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 4096, maximum: 65536))
+        if connectTimeout.rawValue > 0 { bootstrap = bootstrap.connectTimeout(connectTimeout.timeAmount) }
+        let (tls, host, verifies) = (server.tls, server.url.host, server.verifiesTLS)
+        let made = NIOLoopBound(UpstreamConnection(pool: self), eventLoop: loop)
+        bootstrap = bootstrap.channelInitializer { channel in
+            channel.eventLoop.makeCompletedFuture {
+                let pipeline = channel.pipeline.syncOperations
+                if let tls {
+                    let isAddress = (try? SocketAddress(ipAddress: host, port: 0)) != nil
+                    _ = verifies
+                    try pipeline.addHandler(try NIOSSLClientHandler(context: tls, serverHostname: isAddress ? nil : host))
+                }
+                try pipeline.addHandler(made.value)
+            }
+        }
+        bootstrap.connect(host: host, port: server.url.port).assumeIsolated().whenComplete { result in
+            switch result {
+            case .success:
+                if self.isClosed {
+                    made.value.close()
+                    done(.failure(ChannelError.alreadyClosed))
+                } else {
+                    done(.success(made.value))
+                }
+            case .failure(let error):
+                self.connections -= 1
+                done(.failure(error))
+            }
+        }
+    }
+
+    func giveBack(_ connection: UpstreamConnection) {
+        guard !isClosed, idle.count < Self.mostIdle else { return connection.close() }
+        idle.append(connection)
+    }
+
+    /// It ended.
+    func forget(_ connection: UpstreamConnection) {
+        connections -= 1
+        idle.removeAll { $0 === connection }
+    }
+
+    /// Closes what has been idle for long, and keeps one connection warm: a new one costs round trips.
+    func sweep(now: Nanoseconds, keepsWarm: Bool) {
+        while let oldest = idle.first, now.since(oldest.idleSince) > keepAlive, idle.count > (keepsWarm ? 1 : 0) {
+            idle.removeFirst()
+            oldest.close()
+        }
+        if keepsWarm, connections == 0, !isClosed {
+            connect { result in
+                if case .success(let connection) = result { connection.release(now: Clock.now()) }
+            }
+        }
+    }
+
+    /// The server was removed, or the gateway ends. Requests under way go on.
+    func close() {
+        isClosed = true
+        let leaving = idle
+        idle = []
+        for connection in leaving { connection.close() }
+    }
+}

@@ -1,0 +1,222 @@
+public import GotoniCore
+public import Logging
+import Glibc
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import NIOSSL
+import Synchronization
+
+/// A running gateway: listeners, event loops, servers that are watched. Any thread.
+public final class Gateway: Sendable {
+    public let configuration: GatewayConfiguration
+    let dispatcher: Dispatcher
+    private let logger: Logger
+    private let group: MultiThreadedEventLoopGroup
+    private let loops: [(loop: any EventLoop, context: NIOLoopBoundBox<LoopContext>)]
+    private let state = NIOLockedValueBox(State())
+    let startTime = Clock.now()
+
+    private struct State {
+        var listeners: [any Channel] = []
+        var watches: [UInt64: Task<Void, Never>] = [:]
+        var maintenance: Task<Void, Never>?
+        var isDraining = false
+    }
+
+    /// Nothing is opened yet. Throws what is wrong with the configuration.
+    public init(_ configuration: GatewayConfiguration, logger: Logger) throws {
+        self.configuration = configuration
+        self.logger = logger
+        let dispatcher = try Dispatcher(configuration)
+        self.dispatcher = dispatcher
+        let threads = configuration.threads > 0 ? configuration.threads : min(4, System.coreCount)
+        group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
+        var generator = SystemRandomNumberGenerator()
+        let seeds = (0..<threads).map { _ in generator.next() }
+        loops = zip(group.makeIterator(), seeds).map { loop, seed in
+            (loop, NIOLoopBoundBox.makeBoxSendingValue(LoopContext(loop: loop, dispatcher: dispatcher, seed: seed), eventLoop: loop))
+        }
+        for entry in configuration.servers { try addServer(name: entry.name, url: entry.url) }
+    }
+
+    // MARK: Running
+
+    /// Opens the listeners. Gives their addresses: the data path's, and the admin listener's if there is one.
+    public func start() async throws -> (data: SocketAddressText, admin: SocketAddressText?) {
+        if let admin = configuration.adminListen, configuration.adminToken == nil, !admin.isLoopback {
+            throw GatewayError("--admin-listen \(admin) is not on loopback: set GOTONI_ADMIN_TOKEN as well")
+        }
+        for (loop, context) in loops {
+            loop.scheduleRepeatedTask(initialDelay: .milliseconds(100), delay: .milliseconds(100)) { _ in
+                context.value.sweep(now: Clock.now())
+            }
+        }
+        let data = try await listen(configuration.listen, isAdminOnly: false)
+        var admin: (any Channel)?
+        if let address = configuration.adminListen { admin = try await listen(address, isAdminOnly: true) }
+        let maintenance = Task { await maintain() }
+        state.withLockedValue { state in
+            state.listeners = [data] + (admin.map { [$0] } ?? [])
+            state.maintenance = maintenance
+        }
+        return (Self.text(data), admin.map(Self.text))
+    }
+
+    /// Stops accepting, lets requests finish, closes. `settle`: how long idle connections stay open for requests that
+    /// are on their way; not for longer than the drain timeout. True: nothing was cut off.
+    public func stop(settle: Nanoseconds = Nanoseconds(milliseconds: 500)) async -> Bool {
+        let (listeners, tasks) = state.withLockedValue { state in
+            state.isDraining = true
+            let tasks = Array(state.watches.values) + (state.maintenance.map { [$0] } ?? [])
+            defer {
+                state.listeners = []
+                state.watches = [:]
+            }
+            return (state.listeners, tasks)
+        }
+        for listener in listeners { try? await listener.close().get() }
+        let deadline = Clock.now().plus(configuration.drainTimeout)
+        for (loop, context) in loops {
+            try? await loop.submit { context.value.drain(settle: settle, now: Clock.now()) }.get()
+        }
+        let settled = Clock.now().plus(settle)
+        while Clock.now() < deadline {
+            if Clock.now() >= settled, dispatcher.counters.connections.load(ordering: .acquiring) == 0 { break }
+            try? await Task.sleep(nanoseconds: 10_000_000)
+        }
+        let cut = dispatcher.counters.underWay.load(ordering: .acquiring)
+        for task in tasks { task.cancel() }
+        for task in tasks { await task.value }
+        for (loop, context) in loops { try? await loop.submit { context.value.closeAll() }.get() }
+        try? await group.shutdownGracefully()
+        if cut > 0 { logger.warning("requests were cut off at the drain timeout", metadata: ["requests": "\(cut)"]) }
+        return cut == 0
+    }
+
+    public var isDraining: Bool { state.withLockedValue(\.isDraining) }
+
+    /// Open requests, tickets and waiting requests: all zero once nothing is under way. For tests and for stopping.
+    public var leftovers: (requests: Int, tickets: Int, waiting: Int) {
+        let tickets =
+            try? dispatcher.router.withRouter { (router) throws(RouterError) in router.statistics().openTickets }
+        return (
+            dispatcher.counters.underWay.load(ordering: .acquiring), tickets ?? -1, dispatcher.queueLength
+        )
+    }
+
+    private func listen(_ address: GatewayConfiguration.Address, isAdminOnly: Bool) async throws -> any Channel {
+        let settings = ConnectionSettings(
+            dispatcher: dispatcher, control: ControlRoutes(gateway: self),
+            access: AccessRules(
+                apiKeys: configuration.apiKeys, adminToken: configuration.adminToken, isLoopback: address.isLoopback),
+            failurePolicy: FailurePolicy(retries: configuration.retries),
+            authorization: configuration.upstreamAPIKey.map { .own($0) } ?? (configuration.apiKeys.isEmpty ? .fromClient : .none),
+            isAdminOnly: isAdminOnly)
+        let contexts = Dictionary(uniqueKeysWithValues: loops.map { (ObjectIdentifier($0.loop), $0.context) })
+        let tls = try configuration.tls.map(Self.serverTLS)
+        let most = configuration.maxConnections
+        var bootstrap = ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: 1024)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 4096, maximum: 65536))
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    guard let context = contexts[ObjectIdentifier(channel.eventLoop)]?.value,
+                        settings.dispatcher.counters.connections.load(ordering: .relaxed) < most
+                    else { throw ChannelError.connectPending }
+                    let pipeline = channel.pipeline.syncOperations
+                    if let tls { try pipeline.addHandler(NIOSSLServerHandler(context: tls)) }
+                    try pipeline.addHandler(ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes)))
+                    try pipeline.addHandler(ClientConnection(settings: settings, loop: context, now: Clock.now()))
+                }
+            }
+        if configuration.reusePort { bootstrap = bootstrap.serverChannelOption(.socketOption(.init(rawValue: SO_REUSEPORT)), value: 1) }
+        do {
+            return try await bootstrap.bind(host: address.host, port: address.port).get()
+        } catch {
+            throw GatewayError("cannot listen on \(address): \(error)")
+        }
+    }
+
+    private static func serverTLS(_ files: GatewayConfiguration.TLSFiles) throws -> NIOSSLContext {
+        do {
+            let chain = try NIOSSLCertificate.fromPEMFile(files.certificateChain).map { NIOSSLCertificateSource.certificate($0) }
+            let key = try NIOSSLPrivateKey(file: files.privateKey, format: .pem)
+            var tls = TLSConfiguration.makeServerConfiguration(certificateChain: chain, privateKey: .privateKey(key))
+            tls.applicationProtocols = ["http/1.1"]
+            return try NIOSSLContext(configuration: tls)
+        } catch {
+            throw GatewayError("cannot use the TLS files \(files.certificateChain) and \(files.privateKey): \(error)")
+        }
+    }
+
+    public typealias SocketAddressText = String
+    private static func text(_ channel: any Channel) -> String {
+        guard let address = channel.localAddress, let ip = address.ipAddress, let port = address.port else { return "?" }
+        return ip.contains(":") ? "[\(ip)]:\(port)" : "\(ip):\(port)"
+    }
+
+    /// Limits that grow back, four times a second.
+    private func maintain() async {
+        while !Task.isCancelled {
+            try? await Task.sleep(nanoseconds: 250_000_000)
+            let now = Clock.now()
+            var grew = false
+            for server in dispatcher.fleet.all where dispatcher.applyLimit(server, now: now) { grew = true }
+            if grew { dispatcher.offer(chain: true) }
+        }
+    }
+
+    // MARK: Servers
+
+    /// Adds a server; it gets requests as soon as it has answered a probe. Throws what is wrong.
+    @discardableResult func addServer(name: String, url: ServerURL) throws -> Server {
+        guard (1...64).contains(name.utf8.count), name.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: ",") })
+        else { throw GatewayError("a server's name is 1 to 64 visible ASCII characters without commas") }
+        let verifies = !configuration.insecureServers.contains(name) && !configuration.insecureServers.contains("*")
+        var tls: NIOSSLContext?
+        if url.isSecure {
+            var client = TLSConfiguration.makeClientConfiguration()
+            client.applicationProtocols = ["http/1.1"]
+            if !verifies { client.certificateVerification = .none }
+            tls = try NIOSSLContext(configuration: client)
+        }
+        let limit = configuration.maxConcurrent
+        let now = Clock.now()
+        let server = try dispatcher.fleet.add(name, url) { id in
+            try dispatcher.router.withRouter { (router) throws(RouterError) in
+                try router.add(ServerConfiguration(id: id, maxRequests: UInt32(clamping: limit)), now: now)
+                // Unknown until it answers.
+                try router.mark(id, .draining, now: now)
+            }
+            return Server(id: id, name: name, url: url, tls: tls, verifiesTLS: verifies, limit: limit)
+        }
+        let loop = loops[Int(server.id.rawValue) % loops.count].loop
+        let watch = Watch(server: server, dispatcher: dispatcher, loop: loop, logger: logger)
+        let task = Task { await watch.run() }
+        state.withLockedValue { $0.watches[server.id.rawValue] = task }
+        logger.info("server added", metadata: ["server": "\(name)", "url": "\(url)"])
+        return server
+    }
+
+    /// It gets no more requests and is forgotten; those under way finish. False: there is none of this name.
+    func removeServer(name: String) -> Bool {
+        guard let server = dispatcher.fleet.remove(name: name) else { return false }
+        try? dispatcher.router.withRouter { (router) throws(RouterError) in try router.remove(server.id, now: Clock.now()) }
+        state.withLockedValue { $0.watches.removeValue(forKey: server.id.rawValue) }?.cancel()
+        for (loop, context) in loops { loop.execute { context.value.removePool(of: server.id) } }
+        logger.info("server removed", metadata: ["server": "\(name)"])
+        return true
+    }
+
+    /// Nothing new for it, or again. False: there is none of this name.
+    func drainServer(name: String, _ drains: Bool) -> Bool {
+        guard let server = dispatcher.fleet[name] else { return false }
+        server.state.withLockedValue { if drains { $0.health.drain() } else { $0.health.undrain() } }
+        dispatcher.mark(server, .draining, now: Clock.now())
+        return true
+    }
+}

@@ -1,0 +1,138 @@
+public import GotoniCore
+
+/// What a gateway is made with. Defaults are those of `gotoni-proxy`.
+public struct GatewayConfiguration: Sendable {
+    public struct ServerEntry: Sendable, Equatable {
+        public var name: String
+        public var url: ServerURL
+        public init(name: String, url: ServerURL) {
+            self.name = name
+            self.url = url
+        }
+    }
+
+    public struct TLSFiles: Sendable, Equatable {
+        public var certificateChain: String
+        public var privateKey: String
+        public init(certificateChain: String, privateKey: String) {
+            self.certificateChain = certificateChain
+            self.privateKey = privateKey
+        }
+    }
+
+    /// Address and port; port 0: any free one.
+    public struct Address: Sendable, Equatable, CustomStringConvertible {
+        public var host: String
+        public var port: Int
+        public init(host: String, port: Int) {
+            self.host = host
+            self.port = port
+        }
+
+        /// `HOST:PORT`, `[IPv6]:PORT` or `:PORT` (all interfaces).
+        public init?(_ text: String) {
+            if text.hasPrefix(":") {
+                guard let port = Int(text.dropFirst()), (0...65_535).contains(port) else { return nil }
+                self.init(host: "0.0.0.0", port: port)
+                return
+            }
+            guard let colon = text.lastIndex(of: ":"), let port = Int(text[text.index(after: colon)...]),
+                (0...65_535).contains(port)
+            else { return nil }
+            var host = String(text[..<colon])
+            if host.hasPrefix("["), host.hasSuffix("]") {
+                host = String(host.dropFirst().dropLast())
+            } else if host.contains(":") || host.isEmpty {
+                return nil
+            }
+            self.init(host: host, port: port)
+        }
+
+        public var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+        /// Only this machine can reach it.
+        public var isLoopback: Bool { host == "localhost" || host == "::1" || host.hasPrefix("127.") }
+    }
+
+    // Where it listens.
+    public var listen = Address(host: "127.0.0.1", port: 8000)
+    /// Control endpoints without a token, on loopback only; nil: none.
+    public var adminListen: Address?
+    public var tls: TLSFiles?
+    /// Event loops; 0: one for each core, at most four.
+    public var threads = 0
+    /// Several processes may listen at the same port, so that a new one takes over from an old one.
+    public var reusePort = false
+
+    // Servers.
+    public var servers: [ServerEntry] = []
+    /// Certificates of these are not checked: names of servers, or "*".
+    public var insecureServers: Set<String> = []
+    public var upstreamAPIKey: String?
+
+    // Routing.
+    public var policy = PolicyID.gorgo
+    public var knobs: [(Knob, Double)] = [(.msPerToken, 0.094), (.runningCostFactor, 0.5)]
+    public var router = Configuration()
+
+    // Admission.
+    /// Requests at one time on a server.
+    public var maxConcurrent = 10
+    public var queueLimit = 10_000
+    public var queueTimeout = Nanoseconds(milliseconds: 60_000)
+
+    // Limits of the data path.
+    public var maxBodyBytes = 64 << 20
+    public var maxConnections = 10_000
+    /// From the first byte of a request to the last of its head, and between two reads of its body.
+    public var requestTimeout = Nanoseconds(milliseconds: 30_000)
+    /// A connection on which no request is under way.
+    public var keepAliveTimeout = Nanoseconds(milliseconds: 75_000)
+    public var connectTimeout = Nanoseconds(milliseconds: 5_000)
+    /// From sending a request to the first byte of its answer; 0: none, for a long prompt on a busy server takes long.
+    public var firstByteTimeout = Nanoseconds(milliseconds: 300_000)
+    /// Between two reads of an answer; 0: none.
+    public var idleTimeout = Nanoseconds(milliseconds: 120_000)
+    public var drainTimeout = Nanoseconds(milliseconds: 30_000)
+    /// Idle connections to a server are closed before it does; engines on uvicorn close after 5 s.
+    public var upstreamKeepAlive = Nanoseconds(milliseconds: 60_000)
+    public var retries = 2
+
+    // Knowledge.
+    public var metricsInterval = Nanoseconds(milliseconds: 500)
+    /// Nil: found out by asking.
+    public var metricsPath: String?
+    public var probeInterval = Nanoseconds(milliseconds: 1_000)
+    /// Cheap, and answered by every engine. (SGLang's /health generates a token.)
+    public var probePath = "/v1/models"
+    public var probeTimeout = Nanoseconds(milliseconds: 5_000)
+
+    // Failure.
+    public var ejectAfter = 5
+    public var unhealthyAfter = 3
+    public var slowStart = Nanoseconds(milliseconds: 10_000)
+
+    // Control.
+    /// Shown in /proxy/status and /metrics.
+    public var version = "?"
+    public var adminToken: String?
+    public var apiKeys: [String] = []
+    /// Requests remembered for export and percentiles.
+    public var requestLogSize = 1_000
+    public var collectsMetrics = true
+
+    public init() {}
+
+    var healthSettings: ServerHealth.Settings {
+        var settings = ServerHealth.Settings()
+        settings.failures = ejectAfter
+        settings.probeFailures = unhealthyAfter
+        settings.slowStart = slowStart
+        return settings
+    }
+}
+
+/// What is wrong with a configuration or with starting, in a sentence.
+public struct GatewayError: Error, CustomStringConvertible, Sendable {
+    public var description: String
+    public init(_ description: String) { self.description = description }
+}

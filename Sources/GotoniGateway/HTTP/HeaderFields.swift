@@ -1,0 +1,107 @@
+import NIOCore
+
+/// The lines of a head, without their CRLF, until the empty one. A bare CR or NUL inside a line ends the iteration as
+/// a malformed line would: `HeaderField` refuses it.
+struct HeaderLines: IteratorProtocol {
+    private let bytes: UnsafeRawBufferPointer
+    private var at = 0
+
+    init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+
+    mutating func next() -> UnsafeRawBufferPointer? {
+        guard at < bytes.count, let newline = bytes[at...].firstIndex(of: UInt8(ascii: "\n")) else { return nil }
+        let start = at
+        at = newline + 1
+        let end = newline > start && bytes[newline - 1] == UInt8(ascii: "\r") ? newline - 1 : newline
+        guard end > start else { return nil }
+        return UnsafeRawBufferPointer(rebasing: bytes[start..<end])
+    }
+}
+
+/// A field line taken apart. RFC 9112, section 5: no space before the colon, no folding, no control characters.
+struct HeaderField {
+    let name: UnsafeRawBufferPointer
+    let value: UnsafeRawBufferPointer
+
+    init?(_ line: UnsafeRawBufferPointer) {
+        guard let colon = line.firstIndex(of: UInt8(ascii: ":")), colon > 0 else { return nil }
+        for byte in line[..<colon] where byte <= 0x20 || byte >= 0x7F { return nil }
+        for byte in line[colon...] where byte < 0x20 && byte != 0x09 || byte == 0x7F { return nil }
+        name = UnsafeRawBufferPointer(rebasing: line[..<colon])
+        value = UnsafeRawBufferPointer(rebasing: line[(colon + 1)...]).trimmed
+    }
+}
+
+/// The names in a Connection field: at most sixteen, more are refused by not being remembered as allowed.
+struct ConnectionOptions {
+    private var names: [UnsafeRawBufferPointer] = []
+
+    mutating func add(_ value: UnsafeRawBufferPointer) {
+        var start = 0
+        while start <= value.count, names.count < 16 {
+            let end = value[start...].firstIndex(of: UInt8(ascii: ",")) ?? value.count
+            let name = UnsafeRawBufferPointer(rebasing: value[start..<end]).trimmed
+            if name.count > 0 { names.append(name) }
+            start = end + 1
+        }
+    }
+
+    func contains(_ name: StaticString) -> Bool { names.contains { $0.equals(name) } }
+    func contains(_ name: UnsafeRawBufferPointer) -> Bool { names.contains { $0.equals(ignoringCase: name) } }
+}
+
+extension UnsafeRawBufferPointer {
+    var trimmed: UnsafeRawBufferPointer {
+        var (start, end) = (0, count)
+        while start < end, self[start] == 0x20 || self[start] == 0x09 { start += 1 }
+        while end > start, self[end - 1] == 0x20 || self[end - 1] == 0x09 { end -= 1 }
+        return UnsafeRawBufferPointer(rebasing: self[start..<end])
+    }
+
+    /// `lowercase` must be lower case letters, digits and hyphens.
+    func equals(_ lowercase: StaticString) -> Bool {
+        count == lowercase.utf8CodeUnitCount && hasPrefix(lowercase)
+    }
+
+    func hasPrefix(_ lowercase: StaticString) -> Bool {
+        guard count >= lowercase.utf8CodeUnitCount else { return false }
+        for index in 0..<lowercase.utf8CodeUnitCount
+        where Self.lower(self[index]) != Self.lower(lowercase.utf8Start[index]) { return false }
+        return true
+    }
+
+    func equals(ignoringCase other: UnsafeRawBufferPointer) -> Bool {
+        guard count == other.count else { return false }
+        for index in 0..<count where Self.lower(self[index]) != Self.lower(other[index]) { return false }
+        return true
+    }
+
+    /// Digits only, at most fifteen.
+    var number: Int? {
+        guard (1...15).contains(count) else { return nil }
+        var value = 0
+        for byte in self {
+            guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) else { return nil }
+            value = value * 10 + Int(byte - UInt8(ascii: "0"))
+        }
+        return value
+    }
+
+    private static func lower(_ byte: UInt8) -> UInt8 {
+        (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte) ? byte | 0x20 : byte
+    }
+
+    /// Fields that speak about one connection and not about the message. RFC 9110, section 7.6.1.
+    var isHopByHop: Bool {
+        switch count {
+        case 2: equals("te")
+        case 7: equals("upgrade")
+        case 10: equals("connection") || equals("keep-alive")
+        case 16: equals("proxy-connection")
+        case 17: equals("transfer-encoding")
+        case 18: equals("proxy-authenticate")
+        case 19: equals("proxy-authorization")
+        default: false
+        }
+    }
+}

@@ -1,0 +1,74 @@
+import NIOCore
+import NIOHTTP1
+
+/// Writes the head of a request as it goes to a server: the client's fields but those of its connection, the server's
+/// own host and path prefix, and who asked.
+enum UpstreamRequest {
+    /// `requestID` and `client` come from the gateway. `length` is the body's; nil if there is none.
+    static func head(
+        _ head: HTTPRequestHead, path: Substring, to url: ServerURL, length: Int?, requestID: String, client: String,
+        authorization: Authorization, reserve: Int
+    ) -> ByteBuffer {
+        var out = ByteBufferAllocator().buffer(capacity: 512 + path.utf8.count + reserve)
+        out.writeString(head.method.rawValue)
+        out.writeStaticString(" ")
+        if !url.prefix.isEmpty { out.writeString(url.prefix) }
+        out.writeSubstring(path)
+        out.writeStaticString(" HTTP/1.1\r\nhost: ")
+        out.writeString(url.authority)
+        out.writeStaticString("\r\n")
+        let named = head.headers[canonicalForm: "connection"]
+        var forwardedFor: String?
+        for (name, value) in head.headers {
+            if isOurs(name) {
+                if name.utf8.count == 15, name.lowercased() == "x-forwarded-for" {
+                    forwardedFor = forwardedFor.map { $0 + ", " + value } ?? value
+                }
+                continue
+            }
+            if !named.isEmpty, named.contains(where: { name.lowercased() == $0.lowercased() }) { continue }
+            if name.utf8.count == 13, authorization != .fromClient, name.lowercased() == "authorization" { continue }
+            out.writeString(name)
+            out.writeStaticString(": ")
+            out.writeString(value)
+            out.writeStaticString("\r\n")
+        }
+        if case .own(let key) = authorization { out.writeString("authorization: Bearer \(key)\r\n") }
+        out.writeStaticString("x-request-id: ")
+        out.writeString(requestID)
+        out.writeStaticString("\r\nx-forwarded-for: ")
+        if let forwardedFor {
+            out.writeString(forwardedFor)
+            out.writeStaticString(", ")
+        }
+        out.writeString(client)
+        if let length {
+            out.writeStaticString("\r\ncontent-length: ")
+            out.writeString(String(length))
+        }
+        out.writeStaticString("\r\n\r\n")
+        return out
+    }
+
+    enum Authorization: Equatable {
+        case fromClient
+        case none
+        case own(String)
+    }
+
+    /// Fields that are written anew, or that speak about the client's connection only.
+    private static func isOurs(_ name: String) -> Bool {
+        var name = name
+        return name.withUTF8 { utf8 in
+            let bytes = UnsafeRawBufferPointer(utf8)
+            switch bytes.count {
+            case 4: return bytes.equals("host")
+            case 6: return bytes.equals("expect")
+            case 12: return bytes.equals("x-request-id")
+            case 14: return bytes.equals("content-length")
+            case 15: return bytes.equals("x-forwarded-for")
+            default: return bytes.isHopByHop
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+import GotoniCore
+import NIOCore
+
+/// A small GET for the gateway's own use: metrics and probes. On the event loop of its pool.
+final class Fetch: UpstreamUser {
+    struct Answer: Sendable {
+        var status: Int
+        var body: ByteBuffer
+        /// From sending to the first byte of the answer; nil on a connection's first request, which may contain a TLS
+        /// handshake.
+        var roundTrip: Nanoseconds?
+    }
+
+    enum FetchError: Error, Equatable {
+        case refused
+        case timeout
+        case closed
+        case tooLarge
+    }
+
+    static let mostBytes = 8 << 20
+
+    private let promise: EventLoopPromise<Answer>
+    private var reader = ResponseReader()
+    private var head: ResponseReader.Head?
+    private var pending = ByteBuffer()
+    private var body = ByteBuffer()
+    private var connection: UpstreamConnection?
+    private var sentAt = Nanoseconds(0)
+    private var firstByteAt: Nanoseconds?
+    private var isFirst = true
+    private var isDone = false
+    /// A connection holds its user weakly.
+    private var keep: Fetch?
+
+    private init(promise: EventLoopPromise<Answer>) { self.promise = promise }
+
+    /// The answer to GET `path`; fails with `FetchError`. Call on the loop.
+    static func get(
+        _ path: String, from pool: UpstreamPool, on loop: any EventLoop, timeout: Nanoseconds, apiKey: String?
+    ) -> EventLoopFuture<Answer> {
+        let fetch = Fetch(promise: loop.makePromise())
+        fetch.keep = fetch
+        loop.assumeIsolated().scheduleTask(in: timeout.timeAmount) { fetch.fail(.timeout) }
+        if let idle = pool.take() {
+            fetch.send(path, on: idle, pool, apiKey)
+        } else {
+            pool.connect { result in
+                switch result {
+                case .success(let connection):
+                    if fetch.isDone { connection.close() } else { fetch.send(path, on: connection, pool, apiKey) }
+                case .failure: fetch.fail(.refused)
+                }
+            }
+        }
+        return fetch.promise.futureResult
+    }
+
+    private func send(_ path: String, on connection: UpstreamConnection, _ pool: UpstreamPool, _ apiKey: String?) {
+        self.connection = connection
+        connection.user = self
+        isFirst = connection.served == 0
+        let key = apiKey.map { "authorization: Bearer \($0)\r\n" } ?? ""
+        sentAt = Clock.now()
+        connection.send(
+            ByteBuffer(
+                string: "GET \(pool.server.url.prefix)\(path) HTTP/1.1\r\nhost: \(pool.server.url.authority)\r\n\(key)\r\n"),
+            ByteBuffer())
+    }
+
+    func upstreamRead(_ bytes: ByteBuffer) {
+        if firstByteAt == nil { firstByteAt = Clock.now() }
+        var bytes = bytes
+        do throws(ResponseError) {
+            if head == nil {
+                pending.writeBuffer(&bytes)
+                guard let head = try reader.head(from: &pending, toHEAD: false) else { return }
+                self.head = head
+                bytes = pending
+            }
+            let consumed = try bytes.withUnsafeReadableBytes { raw in
+                Result { () throws(ResponseError) in try reader.body(raw) { body.writeBytes($0) } }
+            }.get()
+            guard body.readableBytes <= Self.mostBytes else { return fail(.tooLarge) }
+            if reader.isComplete { succeed(keepsConnection: consumed == bytes.readableBytes) }
+        } catch {
+            fail(.closed)
+        }
+    }
+
+    func upstreamClosed() {
+        connection = nil
+        if reader.endsWithConnection { succeed(keepsConnection: false) } else { fail(.closed) }
+    }
+
+    func upstreamWritable(_ isWritable: Bool) {}
+
+    private func succeed(keepsConnection: Bool) {
+        guard !isDone, let head else { return }
+        isDone = true
+        if keepsConnection, head.keepAlive { connection?.release(now: Clock.now()) } else { connection?.close() }
+        connection = nil
+        keep = nil
+        promise.succeed(Answer(status: head.status, body: body, roundTrip: isFirst ? nil : firstByteAt?.since(sentAt)))
+    }
+
+    private func fail(_ error: FetchError) {
+        guard !isDone else { return }
+        isDone = true
+        connection?.close()
+        connection = nil
+        keep = nil
+        promise.fail(error)
+    }
+}

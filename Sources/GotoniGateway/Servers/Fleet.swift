@@ -1,0 +1,40 @@
+import GotoniCore
+import NIOConcurrencyHelpers
+
+/// The servers by id and by name. Looked into once for every decision; changed by operators.
+final class Fleet: Sendable {
+    private struct State {
+        var byID: [UInt64: Server] = [:]
+        /// In the order in which they were added.
+        var ordered: [Server] = []
+        var nextID: UInt64 = 1
+    }
+    private let state = NIOLockedValueBox(State())
+
+    /// Names are unique, and so are URLs. Throws a sentence otherwise.
+    func add(_ name: String, _ url: ServerURL, make: (ServerID) throws -> Server) throws -> Server {
+        try state.withLockedValue { state in
+            if let other = state.ordered.first(where: { $0.name == name || $0.url == url }) {
+                throw GatewayError("there is a server \(other.name) at \(other.url) already")
+            }
+            let server = try make(ServerID(state.nextID))
+            state.nextID += 1
+            state.byID[server.id.rawValue] = server
+            state.ordered.append(server)
+            return server
+        }
+    }
+
+    func remove(name: String) -> Server? {
+        state.withLockedValue { state in
+            guard let index = state.ordered.firstIndex(where: { $0.name == name }) else { return nil }
+            let server = state.ordered.remove(at: index)
+            state.byID[server.id.rawValue] = nil
+            return server
+        }
+    }
+
+    subscript(id: ServerID) -> Server? { state.withLockedValue { $0.byID[id.rawValue] } }
+    subscript(name: String) -> Server? { state.withLockedValue { $0.ordered.first { $0.name == name } } }
+    var all: [Server] { state.withLockedValue { $0.ordered } }
+}

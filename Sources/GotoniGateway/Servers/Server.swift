@@ -1,0 +1,83 @@
+import GotoniCore
+import GotoniEngines
+import NIOConcurrencyHelpers
+import NIOSSL
+
+/// A server as the gateway knows it. The figures that change are behind one lock; it is never held during I/O or while
+/// the router's is taken.
+final class Server: Sendable {
+    let id: ServerID
+    let name: String
+    let url: ServerURL
+    let tls: NIOSSLContext?
+    let verifiesTLS: Bool
+
+    struct State {
+        var health = ServerHealth()
+        /// Configured; what is in force may be less, see `ServerHealth.limit`.
+        var limit: Int
+        /// As last told to the router.
+        var limitInForce: Int
+        var inFlight = 0
+        var requests: UInt64 = 0
+        var failures: UInt64 = 0
+        var promptTokens: UInt64 = 0
+        var matchedTokens: UInt64 = 0
+        var report: EngineReport?
+        var reportTime: Nanoseconds?
+        var reportPath: String?
+        var rtt = RoundTrips()
+        var ttft = RecentValues()
+        var isRemoved = false
+    }
+    let state: NIOLockedValueBox<State>
+
+    init(id: ServerID, name: String, url: ServerURL, tls: NIOSSLContext?, verifiesTLS: Bool, limit: Int) {
+        self.id = id
+        self.name = name
+        self.url = url
+        self.tls = tls
+        self.verifiesTLS = verifiesTLS
+        state = NIOLockedValueBox(State(limit: limit, limitInForce: limit))
+    }
+}
+
+/// Round trip samples as /proxy/latency has them. (What the cost uses is the router's `RTTFilter`.)
+struct RoundTrips {
+    var current: Double?
+    var average: Double?
+    var least: Double?
+    var most: Double?
+
+    mutating func add(_ milliseconds: Double) {
+        current = milliseconds
+        average = average.map { $0 + 0.3 * (milliseconds - $0) } ?? milliseconds
+        least = min(least ?? milliseconds, milliseconds)
+        most = max(most ?? milliseconds, milliseconds)
+    }
+}
+
+/// The last 256 values, for percentiles.
+struct RecentValues {
+    private var values: [Float] = []
+    private var next = 0
+    static let capacity = 256
+
+    mutating func add(_ value: Double) {
+        if values.count < Self.capacity {
+            values.append(Float(value))
+        } else {
+            values[next] = Float(value)
+            next = (next + 1) % Self.capacity
+        }
+    }
+
+    /// Nearest rank; nil while there is none.
+    func percentile(_ share: Double) -> Double? { Self.percentile(values, share) }
+
+    static func percentile(_ values: [Float], _ share: Double) -> Double? {
+        guard !values.isEmpty else { return nil }
+        let sorted = values.sorted()
+        return Double(sorted[min(sorted.count - 1, max(0, Int((share * Double(sorted.count)).rounded(.up)) - 1))])
+    }
+}

@@ -1,0 +1,128 @@
+import GotoniCore
+import GotoniEngines
+import Logging
+import NIOConcurrencyHelpers
+import NIOCore
+
+/// What the gateway finds out about one server by asking it: two loops that know nothing of each other's or of other
+/// servers' pace, so that one that hangs delays nobody.
+struct Watch: Sendable {
+    let server: Server
+    let dispatcher: Dispatcher
+    let loop: any EventLoop
+    let logger: Logger
+
+    /// Where engines tell their load, best source first: SGLang from 0.5.9, vLLM and llama.cpp and SGLang, TensorRT-LLM,
+    /// SGLang 0.5.5.
+    static let paths = ["/v1/loads?include=core", "/metrics", "/prometheus/metrics", "/get_load"]
+
+    /// Until cancelled.
+    func run() async {
+        let pools = NIOLoopBoundBox<UpstreamPool?>.makeEmptyBox(eventLoop: loop)
+        let configuration = dispatcher.configuration
+        try? await loop.submit {
+            pools.value = UpstreamPool(
+                server: server, loop: loop, connectTimeout: configuration.probeTimeout,
+                keepAlive: Nanoseconds(milliseconds: 600_000))
+        }.get()
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await probe(pools) }
+            if configuration.metricsInterval.rawValue > 0 { group.addTask { await poll(pools) } }
+        }
+        try? await loop.submit {
+            pools.value?.close()
+            pools.value = nil
+        }.get()
+    }
+
+    /// Round trips and life.
+    private func probe(_ pools: NIOLoopBoundBox<UpstreamPool?>) async {
+        while !Task.isCancelled {
+            do {
+                let answer = try await get(dispatcher.configuration.probePath, pools)
+                let now = Clock.now()
+                if answer.status < 500 {
+                    if let roundTrip = answer.roundTrip {
+                        server.state.withLockedValue { $0.rtt.add(roundTrip.milliseconds) }
+                        try? dispatcher.router.withRouter { (router) throws(RouterError) in
+                            try router.observeRTT(server.id, roundTrip.rawValue, now: now)
+                        }
+                    }
+                    note(true, isDead: false, now)
+                    if answer.roundTrip == nil { continue }
+                } else {
+                    note(false, isDead: false, now)
+                }
+            } catch {
+                note(false, isDead: error as? Fetch.FetchError == .refused, Clock.now())
+            }
+            await pause(dispatcher.configuration.probeInterval)
+        }
+    }
+
+    private func note(_ isAlive: Bool, isDead: Bool, _ now: Nanoseconds) {
+        let before = server.state.withLockedValue { $0.health.state }
+        if isAlive {
+            dispatcher.answered(server, isProbe: true, now: now)
+        } else {
+            dispatcher.probeFailed(server, isDead: isDead, now: now)
+        }
+        let after = server.state.withLockedValue { $0.health.state }
+        if before != after {
+            logger.notice("server changed", metadata: ["server": "\(server.name)", "from": "\(before)", "to": "\(after)"])
+        }
+    }
+
+    /// Load. What an engine does not tell stays unknown.
+    private func poll(_ pools: NIOLoopBoundBox<UpstreamPool?>) async {
+        var known: String? = dispatcher.configuration.metricsPath
+        while !Task.isCancelled {
+            var found = false
+            for path in known.map({ [$0] }) ?? Self.paths {
+                guard let answer = try? await get(path, pools), answer.status == 200, let report = Self.read(path, answer)
+                else { continue }
+                found = true
+                if known == nil {
+                    known = path
+                    logger.info("reading metrics", metadata: ["server": "\(server.name)", "path": "\(path)"])
+                }
+                let now = Clock.now()
+                server.state.withLockedValue {
+                    $0.report = report
+                    $0.reportTime = now
+                    $0.reportPath = path
+                }
+                try? dispatcher.router.withRouter { (router) throws(RouterError) in
+                    try router.observeMetrics(server.id, report.metrics, now: now)
+                }
+                break
+            }
+            if !found, known != dispatcher.configuration.metricsPath { known = nil }
+            // An engine without metrics is asked again, but not all the time.
+            let interval = dispatcher.configuration.metricsInterval
+            await pause(found ? interval : max(interval, Nanoseconds(milliseconds: 5_000)))
+        }
+    }
+
+    private static func read(_ path: String, _ answer: Fetch.Answer) -> EngineReport? {
+        answer.body.withUnsafeReadableBytes { bytes in
+            let isJSON = bytes.first { $0 > 0x20 }.map { $0 == UInt8(ascii: "{") || $0 == UInt8(ascii: "[") } ?? false
+            return isJSON ? try? EngineReport(loads: bytes) : try? EngineReport(prometheus: bytes)
+        }
+    }
+
+    private func get(_ path: String, _ pools: NIOLoopBoundBox<UpstreamPool?>) async throws -> Fetch.Answer {
+        try await loop.flatSubmit { () -> EventLoopFuture<Fetch.Answer> in
+            guard let pool = pools.value else { return loop.makeFailedFuture(Fetch.FetchError.closed) }
+            return Fetch.get(
+                path, from: pool, on: loop, timeout: dispatcher.configuration.probeTimeout,
+                apiKey: dispatcher.configuration.upstreamAPIKey)
+        }.get()
+    }
+
+    /// A fifth more or less, so that many proxies do not ask in step.
+    private func pause(_ interval: Nanoseconds) async {
+        let jitter = Double.random(in: 0.8...1.2)
+        try? await Task.sleep(nanoseconds: UInt64(Double(interval.rawValue) * jitter))
+    }
+}

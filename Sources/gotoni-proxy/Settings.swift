@@ -1,0 +1,302 @@
+import Foundation
+import GotoniCore
+import GotoniGateway
+import Logging
+import Yams
+
+/// The configuration in force: flags over environment over file over defaults, one table for all four.
+struct Settings {
+    var gateway = GatewayConfiguration()
+    var logLevel = Logger.Level.info
+    var logFormat = LogFormat.text
+    var pidFile: String?
+
+    /// Throws a sentence that names the setting and where it was set.
+    init(_ options: ProxyOptions, environment: [String: String] = ProcessInfo.processInfo.environment) throws {
+        let file = try options.config.map(Self.read) ?? [:]
+        gateway.version = GotoniProxy.version
+        for setting in Self.table {
+            let name = "GOTONI_" + setting.key.uppercased().replacing("-", with: "_")
+            let (values, source): ([String], String)
+            if let given = setting.flag(options), !given.isEmpty {
+                (values, source) = (given, "--\(setting.key)")
+            } else if let given = environment[name] {
+                let parts = setting.isList ? given.split(separator: ",").map { String($0).trimmed } : [given]
+                (values, source) = (parts, name)
+            } else if let given = file[setting.key] {
+                (values, source) = (given, "\(setting.key) in \(options.config ?? "the file")")
+            } else {
+                continue
+            }
+            do {
+                if !setting.isList, values.count != 1 { throw ProxyError("wants one value") }
+                for value in values { try setting.set(&self, value) }
+            } catch {
+                throw ProxyError("\(source): \(error)")
+            }
+        }
+        gateway.adminToken = environment["GOTONI_ADMIN_TOKEN"].flatMap { $0.isEmpty ? nil : $0 }
+        gateway.apiKeys = (environment["GOTONI_API_KEYS"] ?? "").split(separator: ",").map { String($0).trimmed }
+        gateway.upstreamAPIKey = environment["GOTONI_UPSTREAM_API_KEY"].flatMap { $0.isEmpty ? nil : $0 }
+        if (certificate == nil) != (key == nil) { throw ProxyError("--tls-cert and --tls-key belong together") }
+        if let certificate, let key {
+            gateway.tls = GatewayConfiguration.TLSFiles(certificateChain: certificate, privateKey: key)
+        }
+    }
+
+    fileprivate var certificate: String?
+    fileprivate var key: String?
+
+    private static func read(_ path: String) throws -> [String: [String]] {
+        let text: String
+        do {
+            text = try String(contentsOfFile: path, encoding: .utf8)
+        } catch {
+            throw ProxyError("cannot read \(path)")
+        }
+        let document: Any?
+        do {
+            document = try Yams.load(yaml: text)
+        } catch {
+            throw ProxyError("\(path) is not YAML: \(error)")
+        }
+        guard let document else { return [:] }
+        guard let members = document as? [String: Any] else { throw ProxyError("\(path) must be a list of key: value") }
+        var result: [String: [String]] = [:]
+        for (key, value) in members {
+            guard let setting = table.first(where: { $0.key == key }) else {
+                throw ProxyError("\(path): there is no setting \(key)")
+            }
+            switch value {
+            case let list as [Any] where setting.isList: result[key] = list.map { "\($0)" }
+            case is [Any], is [String: Any], is NSNull: throw ProxyError("\(path): \(key) wants one value")
+            default: result[key] = ["\(value)"]
+            }
+        }
+        return result
+    }
+
+    /// What `--print-config` prints; reading it back gives the same configuration. Secrets are not in it.
+    var yaml: String {
+        var lines: [String] = []
+        for setting in Self.table {
+            let values = setting.show(self)
+            if setting.isList {
+                if values.isEmpty { continue }
+                lines.append("\(setting.key):")
+                lines += values.map { "  - \(Self.scalar($0))" }
+            } else if let value = values.first {
+                lines.append("\(setting.key): \(Self.scalar(value))")
+            }
+        }
+        return lines.joined(separator: "\n")
+    }
+
+    private static func scalar(_ text: String) -> String {
+        let plain = text.allSatisfy { $0.isLetter || $0.isNumber || ".-_/".contains($0) } && !text.hasPrefix("-")
+        return plain && !text.isEmpty ? text : JSONText.quoted(text)
+    }
+}
+
+/// One setting: its key (which is also the flag's and, in capitals, the variable's name), how it is read and shown.
+struct Setting: Sendable {
+    var key: String
+    var isList = false
+    var flag: @Sendable (ProxyOptions) -> [String]?
+    var set: @Sendable (inout Settings, String) throws -> Void
+    var show: @Sendable (Settings) -> [String]
+}
+
+extension Settings {
+    static let table: [Setting] = [
+        Setting(
+            key: "listen", flag: { $0.listen.map { [$0] } }, set: { $0.gateway.listen = try Parse.address($1) },
+            show: { ["\($0.gateway.listen)"] }),
+        Setting(
+            key: "admin-listen", flag: { $0.adminListen.map { [$0] } },
+            set: { $0.gateway.adminListen = try Parse.address($1) },
+            show: { $0.gateway.adminListen.map { ["\($0)"] } ?? [] }),
+        Setting(
+            key: "server", isList: true, flag: { $0.servers }, set: { try Parse.server($1, into: &$0.gateway) },
+            show: { $0.gateway.servers.map { "\($0.name)=\($0.url)" } }),
+        Setting(
+            key: "policy", flag: { $0.policy.map { [$0] } }, set: { $0.gateway.policy = try PolicyName.policy($1) },
+            show: { ["\($0.gateway.policy.name)"] }),
+        knob("ms-per-token", .msPerToken, { $0.msPerToken }),
+        knob("running-cost-factor", .runningCostFactor, { $0.runningCostFactor }),
+        Setting(
+            key: "knob", isList: true, flag: { $0.knobs }, set: { try Parse.knob($1, into: &$0.gateway) },
+            show: { settings in
+                settings.gateway.knobs.filter { $0.0 != .msPerToken && $0.0 != .runningCostFactor }
+                    .map { "\($0.0.info.name)=\($0.1)" }
+            }),
+        number("max-concurrent", \.maxConcurrent, 1...1_000_000, { $0.maxConcurrent }),
+        number("max-queue", \.queueLimit, 0...100_000, { $0.maxQueue }),
+        time("queue-timeout", \.queueTimeout, { $0.queueTimeout }),
+        number("retries", \.retries, 0...10, { $0.retries }),
+        time("connect-timeout", \.connectTimeout, { $0.connectTimeout }),
+        time("first-byte-timeout", \.firstByteTimeout, { $0.firstByteTimeout }),
+        time("idle-timeout", \.idleTimeout, { $0.idleTimeout }),
+        time("request-timeout", \.requestTimeout, { $0.requestTimeout }),
+        time("keep-alive-timeout", \.keepAliveTimeout, { $0.keepAliveTimeout }),
+        time("upstream-keep-alive", \.upstreamKeepAlive, { $0.upstreamKeepAlive }),
+        time("drain-timeout", \.drainTimeout, { $0.drainTimeout }),
+        number("max-body", \.maxBodyBytes, 1024...(1 << 30), { $0.maxBody }),
+        number("max-connections", \.maxConnections, 1...1_000_000, { $0.maxConnections }),
+        time("metrics-interval", \.metricsInterval, { $0.metricsInterval }),
+        Setting(
+            key: "metrics-path", flag: { $0.metricsPath.map { [$0] } },
+            set: { $0.gateway.metricsPath = try Parse.path($1) }, show: { $0.gateway.metricsPath.map { [$0] } ?? [] }),
+        time("probe-interval", \.probeInterval, { $0.probeInterval }),
+        Setting(
+            key: "probe-path", flag: { $0.probePath.map { [$0] } }, set: { $0.gateway.probePath = try Parse.path($1) },
+            show: { [$0.gateway.probePath] }),
+        time("probe-timeout", \.probeTimeout, { $0.probeTimeout }),
+        number("eject-after", \.ejectAfter, 1...1_000_000, { $0.ejectAfter }),
+        number("unhealthy-after", \.unhealthyAfter, 1...1_000_000, { $0.unhealthyAfter }),
+        time("slow-start", \.slowStart, { $0.slowStart }),
+        Setting(
+            key: "tls-cert", flag: { $0.tlsCert.map { [$0] } }, set: { $0.certificate = $1 },
+            show: { $0.certificate.map { [$0] } ?? [] }),
+        Setting(
+            key: "tls-key", flag: { $0.tlsKey.map { [$0] } }, set: { $0.key = $1 }, show: { $0.key.map { [$0] } ?? [] }),
+        Setting(
+            key: "tls-insecure", isList: true, flag: { $0.tlsInsecure }, set: { $0.gateway.insecureServers.insert($1) },
+            show: { $0.gateway.insecureServers.sorted() }),
+        number("threads", \.threads, 0...256, { $0.threads }),
+        truth("reuse-port", \.reusePort, { $0.reusePort }),
+        number("request-log-size", \.requestLogSize, 1...1_000_000, { $0.requestLogSize }),
+        truth("collect-metrics", \.collectsMetrics, { $0.collectMetrics }),
+        number("block-tokens", \.router.blockTokens, 1...1024, { $0.blockTokens }),
+        number("memory-budget", \.router.memoryBudgetBytes, 65_536...(32 << 30), { $0.memoryBudget }),
+        number("default-kv-tokens", \.router.defaultKVCapacityTokens, 1...(1 << 40), { $0.defaultKvTokens }),
+        number("seed", \.router.seed, 0...UInt64.max, { $0.seed }),
+        Setting(
+            key: "log-level", flag: { $0.logLevel.map { [$0] } },
+            set: { $0.logLevel = try Parse.word($1, of: Logger.Level.allCases) }, show: { ["\($0.logLevel)"] }),
+        Setting(
+            key: "log-format", flag: { $0.logFormat.map { [$0] } },
+            set: { $0.logFormat = try Parse.word($1, of: LogFormat.allCases) }, show: { ["\($0.logFormat)"] }),
+        Setting(
+            key: "pid-file", flag: { $0.pidFile.map { [$0] } }, set: { $0.pidFile = $1 },
+            show: { $0.pidFile.map { [$0] } ?? [] }),
+    ]
+
+    private typealias Path<Value> = any WritableKeyPath<GatewayConfiguration, Value> & Sendable
+    private typealias Flag = @Sendable (ProxyOptions) -> String?
+
+    private static func number<Value: FixedWidthInteger & Sendable>(
+        _ key: String, _ path: Path<Value>, _ bounds: ClosedRange<Value>, _ flag: @escaping Flag
+    ) -> Setting {
+        Setting(
+            key: key, flag: { flag($0).map { [$0] } },
+            set: { settings, text in
+                guard let value = Value(text), bounds.contains(value) else {
+                    throw ProxyError("\"\(text)\" is not a whole number from \(bounds.lowerBound) to \(bounds.upperBound)")
+                }
+                settings.gateway[keyPath: path] = value
+            }, show: { ["\($0.gateway[keyPath: path])"] })
+    }
+
+    private static func time(_ key: String, _ path: Path<Nanoseconds>, _ flag: @escaping Flag) -> Setting {
+        Setting(
+            key: key, flag: { flag($0).map { [$0] } }, set: { $0.gateway[keyPath: path] = try Parse.time($1) },
+            show: { [Parse.show($0.gateway[keyPath: path])] })
+    }
+
+    private static func truth(_ key: String, _ path: Path<Bool>, _ flag: @escaping Flag) -> Setting {
+        Setting(
+            key: key, flag: { flag($0).map { [$0] } }, set: { $0.gateway[keyPath: path] = try Parse.truth($1) },
+            show: { ["\($0.gateway[keyPath: path])"] })
+    }
+
+    private static func knob(_ key: String, _ knob: Knob, _ flag: @escaping Flag) -> Setting {
+        Setting(
+            key: key, flag: { flag($0).map { [$0] } }, set: { try Parse.knob("\(knob.info.name)=\($1)", into: &$0.gateway) },
+            show: { settings in settings.gateway.knobs.filter { $0.0 == knob }.map { "\($0.1)" } })
+    }
+}
+
+/// Texts to values; each throws a sentence.
+enum Parse {
+    static func address(_ text: String) throws -> GatewayConfiguration.Address {
+        guard let address = GatewayConfiguration.Address(text) else { throw ProxyError("\"\(text)\" is not HOST:PORT") }
+        return address
+    }
+
+    static func server(_ text: String, into gateway: inout GatewayConfiguration) throws {
+        var (name, address): (String?, Substring) = (nil, text[...])
+        if let equals = text.firstIndex(of: "="), !text[..<equals].contains("/") {
+            name = String(text[..<equals])
+            address = text[text.index(after: equals)...]
+        }
+        guard let url = ServerURL(String(address)) else {
+            throw ProxyError("\"\(address)\" is not http[s]://HOST[:PORT][/PREFIX]")
+        }
+        let entry = GatewayConfiguration.ServerEntry(
+            name: name ?? "\(url.host.contains(":") ? "[\(url.host)]" : url.host):\(url.port)", url: url)
+        if gateway.servers.contains(where: { $0.name == entry.name || $0.url == url }) {
+            throw ProxyError("\(entry.name) is named twice")
+        }
+        gateway.servers.append(entry)
+    }
+
+    static func knob(_ text: String, into gateway: inout GatewayConfiguration) throws {
+        let parts = text.split(separator: "=", maxSplits: 1)
+        guard parts.count == 2, let knob = Knob.allCases.first(where: { "\($0.info.name)" == parts[0] }) else {
+            let names = Knob.allCases.map { "\($0.info.name)" }.joined(separator: ", ")
+            throw ProxyError("\"\(text)\" is not NAME=VALUE of a knob; there are \(names)")
+        }
+        guard let value = Double(parts[1]), knob.info.bounds.contains(value) else {
+            let bounds = knob.info.bounds
+            throw ProxyError("\(knob.info.name) must be a number from \(bounds.lowerBound) to \(bounds.upperBound)")
+        }
+        gateway.knobs.removeAll { $0.0 == knob }
+        gateway.knobs.append((knob, value))
+    }
+
+    /// 60, 60s, 500ms, 2m, 1h; a bare number is seconds.
+    static func time(_ text: String) throws -> Nanoseconds {
+        let units: [(String, Double)] = [("ms", 1), ("us", 0.001), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)]
+        var (number, scale) = (text[...], 1_000.0)
+        if let unit = units.first(where: { text.hasSuffix($0.0) }) {
+            number = text.dropLast(unit.0.count)
+            scale = unit.1
+        }
+        guard let value = Double(number), value.isFinite, (0...86_400_000).contains(value * scale) else {
+            throw ProxyError("\"\(text)\" is not a time such as 30s, 500ms or 2m, at most a day")
+        }
+        return Nanoseconds(milliseconds: value * scale)
+    }
+
+    static func show(_ time: Nanoseconds) -> String {
+        let milliseconds = Double(time.rawValue) / 1_000_000
+        return milliseconds >= 1_000 || milliseconds == 0 ? "\(milliseconds / 1_000)s" : "\(milliseconds)ms"
+    }
+
+    static func truth(_ text: String) throws -> Bool {
+        switch text.lowercased() {
+        case "true", "yes", "on", "1": true
+        case "false", "no", "off", "0": false
+        default: throw ProxyError("\"\(text)\" is neither true nor false")
+        }
+    }
+
+    static func path(_ text: String) throws -> String {
+        guard text.hasPrefix("/"), text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+            throw ProxyError("\"\(text)\" is not a path")
+        }
+        return text
+    }
+
+    static func word<Word: RawRepresentable<String>>(_ text: String, of all: [Word]) throws -> Word {
+        guard let word = all.first(where: { $0.rawValue == text.lowercased() }) else {
+            throw ProxyError("\"\(text)\" is none of " + all.map(\.rawValue).joined(separator: ", "))
+        }
+        return word
+    }
+}
+
+extension String {
+    fileprivate var trimmed: String { trimmingCharacters(in: .whitespaces) }
+}

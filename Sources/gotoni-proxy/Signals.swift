@@ -1,0 +1,38 @@
+@preconcurrency import Dispatch
+import Glibc
+
+/// Signals as they come, one after the other.
+struct Signals: Sendable {
+    private let stream: AsyncStream<Int32>
+    private let sources: [any DispatchSourceSignal]
+
+    init(_ numbers: [Int32]) {
+        let (stream, continuation) = AsyncStream.makeStream(of: Int32.self)
+        self.stream = stream
+        sources = numbers.map { number in
+            Glibc.signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(signal: number)
+            source.setEventHandler { continuation.yield(number) }
+            source.resume()
+            return source
+        }
+    }
+
+    func next() async -> Int32 {
+        var iterator = stream.makeAsyncIterator()
+        return await iterator.next() ?? SIGTERM
+    }
+}
+
+enum PIDFile {
+    static func write(_ path: String) throws {
+        guard let file = fopen(path, "w") else { throw ProxyError("cannot write the pid file \(path)") }
+        fputs("\(getpid())\n", file)
+        fclose(file)
+    }
+}
+
+struct ProxyError: Error, CustomStringConvertible {
+    var description: String
+    init(_ description: String) { self.description = description }
+}

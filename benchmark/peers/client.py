@@ -1,0 +1,62 @@
+"""Single requests: is a router ready, and does it answer right?"""
+
+from __future__ import annotations
+
+import http.client
+import time
+import urllib.request
+
+from processes import BenchError, Program
+
+READY_S = 60.0
+PAUSE_S = 0.2
+REQUEST_S = 10.0
+CHAT = "/v1/chat/completions"
+JSON = {"Content-Type": "application/json"}
+
+
+def wait_until_answers(program: Program, port: int, method: str, path: str, body: bytes | None = None) -> None:
+    deadline = time.monotonic() + READY_S
+    last = "nothing"
+    while time.monotonic() < deadline:
+        program.check()
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=REQUEST_S)
+        try:
+            connection.request(method, path, body, JSON)
+            response = connection.getresponse()
+            response.read()
+            if response.status == 200:
+                return
+            last = f"status {response.status}"
+        except (OSError, http.client.HTTPException) as error:
+            last = repr(error)
+        finally:
+            connection.close()
+        time.sleep(PAUSE_S)
+    raise BenchError(f"{program.name} was not ready within {READY_S:.0f} s, last answer: {last}\n{program.last_words()}")
+
+
+def check_answers(name: str, port: int, bodies: list[bytes], expected: bytes) -> None:
+    """Every body on one connection: the server's answer must come back byte for byte, and the connection must be kept."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=REQUEST_S)
+    try:
+        for body in bodies:
+            connection.request("POST", CHAT, body, JSON)
+            response = connection.getresponse()
+            answer = response.read()
+            if response.status != 200 or answer != expected:
+                raise BenchError(f"{name} answered {response.status} {answer[:200]!r}")
+            if response.will_close:
+                raise BenchError(f"{name} does not keep its connection")
+    except (OSError, http.client.HTTPException) as error:
+        raise BenchError(f"{name}: {error!r}") from error
+    finally:
+        connection.close()
+
+
+def nginx_counters(port: int) -> tuple[int, int]:
+    """Connections accepted and requests served since nginx started (stub_status)."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=REQUEST_S) as response:
+        lines = response.read().decode().splitlines()
+    accepted, _, served = (int(word) for word in lines[2].split())
+    return accepted, served

@@ -1,0 +1,138 @@
+"""Programs that this benchmark starts, what they cost, and their end. Only those it started are ever ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+from typing import IO, Sequence
+
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+STOP_S = 2.0
+
+
+class BenchError(Exception):
+    """One sentence about why there is no measurement."""
+
+
+class Program:
+    """A running program and its children."""
+
+    def __init__(self, name: str, command: Sequence[object], log: pathlib.Path, at_our_death: str = "KILL") -> None:
+        self.name = name
+        self.command = [str(word) for word in command]
+        self.log = log
+        # Even if this benchmark is killed nothing stays behind.
+        guarded = ["setpriv", "--pdeathsig", at_our_death, "--", program(self.command[0]), *self.command[1:]]
+        self.output: IO[bytes] = log.open("wb")
+        self.process = subprocess.Popen(
+            guarded,
+            stdin=subprocess.DEVNULL,
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def check(self) -> None:
+        if self.process.poll() is not None:
+            raise BenchError(f"{self.name} ended with status {self.process.returncode}:\n{self.last_words()}")
+
+    def last_words(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)  # a group of its own: see start_new_session
+            self.process.wait(STOP_S)
+        self.output.close()
+
+    def usage(self) -> Usage:
+        return usage_of(self.process.pid)
+
+
+@dataclasses.dataclass(frozen=True)
+class Usage:
+    """Of a process and all its descendants."""
+
+    cpu_s: float
+    rss_mb: float
+    threads: int
+
+
+def usage_of(root: int) -> Usage:
+    parents: dict[int, int] = {}
+    ticks: dict[int, int] = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            fields = stat_fields(int(entry.name))
+            if fields:
+                parents[int(entry.name)] = int(fields[1])
+                ticks[int(entry.name)] = sum(int(field) for field in fields[11:15])  # utime stime cutime cstime
+    family = [pid for pid in parents if is_descendant(pid, root, parents)]
+    memory = [status_field(pid, "VmRSS") for pid in family]
+    threads = [status_field(pid, "Threads") for pid in family]
+    return Usage(sum(ticks[pid] for pid in family) / TICKS_PER_SECOND, sum(memory) / 1024, sum(threads))
+
+
+def stat_fields(pid: int) -> list[str]:
+    """Everything behind the name of the program; nothing if the process has ended meanwhile."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def status_field(pid: int, name: str) -> int:
+    try:
+        for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1])
+    except OSError:
+        pass
+    return 0
+
+
+def is_descendant(pid: int, root: int, parents: dict[int, int]) -> bool:
+    while pid != root:
+        pid = parents.get(pid, 0)
+        if pid == 0:
+            return False
+    return True
+
+
+def program(name: str) -> str:
+    """Daemons are often not on the path of those who are not root."""
+    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    if found is None:
+        raise BenchError(f"there is no program {name}")
+    return found
+
+
+def output_of(command: Sequence[object], limit_s: float) -> str:
+    """What a program prints that ends by itself."""
+    words = [str(word) for word in command]
+    try:
+        done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=limit_s)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BenchError(f"{words[0]}: {error}") from error
+    if done.returncode != 0:
+        raise BenchError(f"{' '.join(words)}\nended with status {done.returncode}\n{done.stderr.strip()}")
+    return done.stdout
+
+
+def free_ports(count: int) -> list[int]:
+    """Nobody else's now; held open together so that they differ."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
