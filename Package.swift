@@ -70,7 +70,8 @@ let package = Package(
                 .target(
                     name: "CSimdjson", publicHeadersPath: "include", linkerSettings: [.linkedLibrary("simdjson")]),
                 .target(
-                    name: "GotoniEngines", dependencies: ["CSimdjson", "CXXHash", "GotoniCore"], swiftSettings: settings),
+                    name: "GotoniEngines", dependencies: ["CSimdjson", "CXXHash", "GotoniCore"], swiftSettings: settings
+                ),
                 .target(
                     name: "GotoniGateway",
                     dependencies: [
@@ -93,7 +94,7 @@ let package = Package(
                 .executableTarget(
                     name: "gotoni-engine",
                     dependencies: [
-                        "GotoniCore", "GotoniSimulation", "GotoniEngines",
+                        "CXXHash", "GotoniCore", "GotoniSimulation", "GotoniEngines",
                         .product(name: "ArgumentParser", package: "swift-argument-parser"),
                         .product(name: "NIOCore", package: "swift-nio"),
                         .product(name: "NIOPosix", package: "swift-nio"),
