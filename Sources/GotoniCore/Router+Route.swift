@@ -1,14 +1,18 @@
 extension Router {
-    /// Chooses a server for the prompt and reserves its place there.
+    /// Chooses a server for the prompt and reserves its place there. `row`, if given, gets the table behind it, as
+    /// `explain` would have told it before.
     /// Errors: noServer, saturated, capacity (tickets), memory.
     public mutating func route(
-        _ prompt: borrowing PromptDigests, _ request: Request, excluding: Span<ServerID>, now: Nanoseconds
+        _ prompt: borrowing PromptDigests, _ request: Request, excluding: Span<ServerID>, now: Nanoseconds,
+        row: ((Candidate) -> Void)? = nil
     ) throws(RouterError) -> Decision {
         advance(to: now)
         do throws(RouterError) {
             guard !ledger.isFull else { throw .capacity }
             var chance = chance
-            let chosen = try decide(candidates(prompt, request, excluding), &chance)
+            let table = candidates(prompt, request, excluding)
+            if let row { tell(table, row) }
+            let chosen = try decide(table, &chance)
             var decision = chosen.decision
             decision.ticket = try reserve(prompt, chosen)
             self.chance = chance
@@ -30,9 +34,13 @@ extension Router {
     ) throws(RouterError) -> Decision {
         advance(to: now)
         let table = candidates(prompt, request, excluding)
-        for slot in 0..<servers.highWater where servers[Slot(slot)].isUsed { row(table[slot]) }
+        tell(table, row)
         var chance = chance
         return try decide(table, &chance).decision
+    }
+
+    private func tell(_ table: borrowing CandidateTable, _ row: (Candidate) -> Void) {
+        for slot in 0..<servers.highWater where servers[Slot(slot)].isUsed { row(table[slot]) }
     }
 
     private struct Chosen {
