@@ -121,9 +121,17 @@ static bool is_number_text(Slice text) {
 }
 
 bool Document::is_scalar(Position p) const {
-    if (p >= count) return false;
+    if (p + 1 >= count) return false;
+    /* Lists of token ids are long. */
+    const uint8_t *digit = body + marks[p], *next = body + marks[p + 1];
+    if (*digit >= '1' && *digit <= '9') {
+        while (digit < next && is_digit(*digit)) digit += 1;
+        if (digit == next) return true;
+    }
     Slice text = extent(p);
-    auto is = [&](const char *word) { return text.size() == strlen(word) && memcmp(text.begin, word, text.size()) == 0; };
+    auto is = [&](const char *word) {
+        return text.size() == strlen(word) && memcmp(text.begin, word, text.size()) == 0;
+    };
     switch (text.size() == 0 ? 0 : *text.begin) {
         case '"': return text.size() >= 2 && text.end[-1] == '"';
         case 't': return is("true");
@@ -133,7 +141,7 @@ bool Document::is_scalar(Position p) const {
     }
 }
 
-Document::Position Document::skip(Position p) const {
+Document::Position Document::skip_container(Position p) const {
     size_t depth = 0;
     do {
         uint8_t c = at(p);

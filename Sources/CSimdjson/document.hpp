@@ -2,10 +2,11 @@
  * A JSON document as the list of its structural characters.
  *
  * simdjson's first stage finds them (and checks UTF-8, quotes and control characters) at several GB/s; `check` proves
- * the grammar in one walk over them; afterwards every value can be skipped or looked into without checking again. Its
- * second stage is not used: the tape would cost a copy of every string, and raw slices of the body would be lost.
+ * the grammar in one walk over them; afterwards every value can be skipped or looked into without checking again.
+ * Its second stage is not used: the tape would cost a copy of every string, and raw slices of the body would be lost.
  *
- * Positions are indexes into the list. A value begins at one; the bytes of a scalar reach to the next, less white space.
+ * Positions are indexes into the list. A value begins at one; the bytes of a scalar reach to the next, less white
+ * space.
  */
 #pragma once
 #include <simdjson.h>
@@ -41,11 +42,26 @@ struct Document {
     bool is_number(Position p) const { return at(p) == '-' || (at(p) >= '0' && at(p) <= '9'); }
 
     /* The position after the value at `p`. */
-    Position skip(Position p) const;
+    Position skip(Position p) const { return is_object(p) || is_array(p) ? skip_container(p) : p + 1; }
     /* All bytes of the value at `p`. */
     Slice raw(Position p) const;
     /* Between the quotes of the string at `p`, escapes as they are. */
     Slice inside(Position p) const;
+    /* The whole number at `p`, `skipping` that many bytes of it; false if what is there is not digits, or more than
+     * 18 of them. */
+    bool whole(Position p, size_t skipping, uint64_t &value) const {
+        if (p >= count) return false;
+        const uint8_t *digit = body + marks[p] + skipping, *first = digit;
+        uint64_t sum = 0;
+        /* Neither a checked number nor the first byte of another value is the last byte of the body. */
+        for (; *digit >= '0' && *digit <= '9'; digit += 1) {
+            if (digit - first == 18) return false;
+            sum = sum * 10 + (*digit - '0');
+        }
+        if (digit == first || *digit == '.' || *digit == 'e' || *digit == 'E') return false;
+        value = sum;
+        return true;
+    }
 
     /* The elements of an array, or the values of an object: `use(value)` or `use(key, value)` until it is false. */
     template <typename Use> void elements(Position array, Use use) const {
@@ -67,6 +83,7 @@ struct Document {
     }
 
 private:
+    Position skip_container(Position p) const;
     int32_t check() const;
     bool is_scalar(Position p) const;
     /* Of the scalar at `p`. */

@@ -9,18 +9,8 @@ using Position = Document::Position;
 /* ----- Prompts ------------------------------------------------------------------------------------------------ */
 
 static void write_token(Writer &writer, const Document &document, Position p) {
-    if (!document.is_number(p)) {
-        writer.status = GOTONI_JSON_TOKEN_ID;
-        return;
-    }
-    Slice digits = document.raw(p);
-    uint64_t id = 0;
-    bool valid = digits.size() <= 10;
-    for (const uint8_t *digit = digits.begin; valid && digit < digits.end; digit += 1) {
-        valid = *digit >= '0' && *digit <= '9';
-        id = id * 10 + (*digit - '0');
-    }
-    if (valid && id <= UINT32_MAX) {
+    uint64_t id;
+    if (document.whole(p, 0, id) && id <= UINT32_MAX) {
         writer.token(uint32_t(id));
     } else {
         writer.status = GOTONI_JSON_TOKEN_ID;
@@ -130,7 +120,8 @@ static void write_message(Writer &writer, const Document &document, Position mes
     Position values[count];
     find_fields(document, message, names, values);
     auto is_there = [&](int field) {
-        return !document.is_null(values[field]) && !(document.is_array(values[field]) && is_empty(document, values[field]));
+        Position p = values[field];
+        return !document.is_null(p) && !(document.is_array(p) && is_empty(document, p));
     };
 
     writer.mark('M');
@@ -147,7 +138,8 @@ static void write_message(Writer &writer, const Document &document, Position mes
     auto as_json = [](Writer &writer, const Document &document, Position p) { writer.raw(document.raw(p)); };
     write('N', name, as_text);
     write('I', is_there(call) ? call : response_call, as_text);
-    write('R', is_there(reasoning_content) ? reasoning_content : is_there(reasoning) ? reasoning : summary, write_content);
+    int thoughts = is_there(reasoning_content) ? reasoning_content : is_there(reasoning) ? reasoning : summary;
+    write('R', thoughts, write_content);
     write('C', content, write_content);
     write('T', is_there(calls) ? calls : function, as_json);
     write('A', arguments, as_text);

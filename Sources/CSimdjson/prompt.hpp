@@ -11,8 +11,8 @@ struct Prompt {
     bool exact = false;
 };
 
-/* A string, a list of token ids, or a list of those, one behind the other, each from a whole token on. Shapes that no API
- * has count as their raw JSON. */
+/* A string, a list of token ids, or a list of those, one behind the other, each from a whole token on. Shapes that no
+ * API has count as their raw JSON. */
 Prompt write_prompt(Writer &writer, const Document &document, Document::Position prompt);
 
 /* A list of messages or items; a string is one message of the user. */

@@ -87,17 +87,10 @@ struct Body {
 
     /* False, and the value as it was, if it is no integer of at most 18 digits. */
     bool integer(Position p, int64_t &value) const {
-        if (!document().is_number(p)) return false;
-        Slice digits = document().raw(p);
-        bool negative = *digits.begin == '-';
-        if (negative) digits.begin += 1;
-        if (digits.size() > 18) return false;
-        int64_t sum = 0;
-        for (const uint8_t *digit = digits.begin; digit < digits.end; digit += 1) {
-            if (*digit < '0' || *digit > '9') return false;
-            sum = sum * 10 + (*digit - '0');
-        }
-        value = negative ? -sum : sum;
+        bool negative = document().at(p) == '-';
+        uint64_t sum;
+        if (!document().whole(p, negative, sum)) return false;
+        value = negative ? -int64_t(sum) : int64_t(sum);
         return true;
     }
 

@@ -1,9 +1,9 @@
 /*
  * Bytes that grow geometrically, and what is written of a prompt.
  *
- * A prompt becomes one run of bytes, and 4 of them are one token, little-endian: the buffer of the text is the buffer of
- * the tokens. Text is UTF-8, so the byte 0xFF, which UTF-8 never has, marks where something else begins; a letter behind
- * it says what:
+ * A prompt becomes one run of bytes, and 4 of them are one token, little-endian: the buffer of the text is the buffer
+ * of the tokens. Text is UTF-8, so the byte 0xFF, which UTF-8 never has, marks where something else begins; a letter
+ * behind it says what:
  *
  *   F  tools, as raw JSON            M  a message or item: its role, or else its type
  *   N  name                          I  tool_call_id or call_id

@@ -3,13 +3,13 @@ internal import GotoniCore
 
 /// Reads the bodies of requests: what a router needs to know, and the prompt as tokens.
 ///
-/// Without a tokenizer 4 bytes of UTF-8 are one token, whose id is those bytes, little-endian, the last padded with zeros:
-/// counts are estimates, yet equal prompts have equal tokens, and a conversation that goes on begins with the tokens it
-/// had (all but a padded last one). A conversation is written as one run of bytes: tools as raw JSON, instructions, then
-/// the messages, each with its role, name, reasoning, text, tool calls as raw JSON and call id, each part behind a byte
-/// that UTF-8 never has (`CSimdjson/writer.hpp` lists them). An image, a sound or a file is a digest of its JSON that
-/// counts 256 tokens, however long its base64 is. Token ids are taken as they are. The prompts of a batch follow each
-/// other in order, each from a whole token on.
+/// Without a tokenizer 4 bytes of UTF-8 are one token, whose id is those bytes, little-endian, the last padded with
+/// zeros: counts are estimates, yet equal prompts have equal tokens, and a conversation that goes on begins with the
+/// tokens it had (all but a padded last one). A conversation is written as one run of bytes: tools as raw JSON,
+/// instructions, then the messages, each with its role, name, call id, reasoning, text and tool calls as raw JSON, each
+/// part behind a byte that UTF-8 never has (`CSimdjson/writer.hpp` lists them). An image, a sound or a file is a digest
+/// of its JSON that counts 256 tokens, however long its base64 is. Token ids are taken as they are. The prompts of a
+/// batch follow each other in order, each from a whole token on.
 ///
 /// The body must be one JSON object. All of its structure and numbers are checked, escapes only in the strings that are
 /// read. Of a key that is there twice the last counts, as in Python. A surrogate without its other half becomes U+FFFD.

@@ -31,6 +31,8 @@ public enum Endpoint: UInt8, Sendable, CaseIterable {
 
     private static func named(_ target: UnsafeBufferPointer<UInt8>) -> Endpoint? {
         let path = UnsafeBufferPointer(rebasing: target.prefix { $0 != UInt8(ascii: "?") })
-        return allCases.first { endpoint in endpoint.path.withUTF8Buffer { $0.elementsEqual(path) } }
+        return allCases.first { endpoint in
+            endpoint.path.utf8CodeUnitCount == path.count && endpoint.path.withUTF8Buffer { $0.elementsEqual(path) }
+        }
     }
 }

@@ -86,8 +86,6 @@ struct JSONCursor {
                 position += 1
             default:
                 while let byte = next, !isEndOfWord(byte) { position += 1 }
-                // A word at the very end may go on behind it.
-                guard next != nil else { return false }
             }
             guard depth >= 0 else { return false }
         } while depth > 0

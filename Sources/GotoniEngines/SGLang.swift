@@ -1,8 +1,8 @@
 // Sources: sglang/srt/observability/metrics_collector.py of the wheels 0.5.5 to 0.5.23 (before 0.5.12:
 // srt/metrics/collector.py), and the answers of /v1/loads and /get_load.
 extension EngineNames {
-    /// `num_waiting_reqs`, `max_running_reqs` and `max_total_tokens` are in no version read; routers look for them, so they
-    /// are accepted from whoever imitates SGLang for them.
+    /// `num_waiting_reqs`, `max_running_reqs` and `max_total_tokens` are in no version read; routers look for them, so
+    /// they are accepted from whoever imitates SGLang for their sake.
     static let sglang = EngineNames(
         kind: .sglang, prefix: "sglang:",
         running: ["sglang:num_running_reqs"],

@@ -1,5 +1,5 @@
-// Source: NVIDIA/TensorRT-LLM tensorrt_llm/metrics/collector.py @050f80d, served at /prometheus/metrics. Release 1.1 has
-// five metrics only, none of them a load.
+// Source: NVIDIA/TensorRT-LLM tensorrt_llm/metrics/collector.py @050f80d, served at /prometheus/metrics. Release 1.1
+// has five metrics only.
 extension EngineNames {
     static let tensorrt = EngineNames(
         kind: .tensorrt, prefix: "trtllm_",

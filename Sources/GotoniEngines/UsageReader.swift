@@ -12,8 +12,9 @@ public struct Usage: Equatable, Sendable {
         self.outputTokens = outputTokens
     }
 
-    /// Nothing is known.
+    /// Nothing is known, and everything.
     var isEmpty: Bool { self == Usage() }
+    var isComplete: Bool { promptTokens != nil && cachedTokens != nil && outputTokens != nil }
 
     /// What `self` does not say is taken from `other`.
     mutating func fill(from other: Usage) {
@@ -25,13 +26,13 @@ public struct Usage: Equatable, Sendable {
 
 /// Finds the usage in the bytes of an answer as they pass: JSON or server-sent events, cut anywhere.
 ///
-/// Feeding copies; nothing is looked for before `usage()`. Only the first KiB and the last 8 KiB of an answer are kept, in
-/// 17 KiB that are allocated once: engines write the usage last, but llama.cpp writes that of embeddings first.
+/// Feeding copies; nothing is looked for before `usage()`. Only the first KiB and the last 8 KiB of an answer are kept,
+/// in 17 KiB that are allocated once: engines write the usage last, but llama.cpp writes that of embeddings first.
 ///
-/// Known are `usage` of OpenAI's APIs, `meta_info` of SGLang's own and `timings` of llama.cpp's. Of each the last complete
-/// one counts; what `usage` leaves out is taken from the others. A model that writes such words into its text changes
-/// nothing: inside a JSON string their second quote has a backslash before it. Of a batch sent to SGLang's `/generate` the last prompt alone is
-/// seen. Value semantics; one reader serves one answer at a time.
+/// Known are `usage` of OpenAI's APIs, `meta_info` of SGLang's own and `timings` of llama.cpp's. Of each the last
+/// complete one counts; what `usage` leaves out is taken from the others. A model that writes such words into its text
+/// changes nothing: inside a JSON string their second quote has a backslash before it. Of a batch sent to SGLang's
+/// `/generate` the last prompt alone is seen. One reader serves one answer at a time.
 public struct UsageReader: Sendable {
     /// What is kept of an answer's beginning, and at least of its end.
     static let headBytes = 1 << 10
@@ -85,19 +86,61 @@ public struct UsageReader: Sendable {
             let tail = UnsafeBufferPointer(
                 rebasing: storage[Self.headBytes...].prefix(tailCount).suffix(Self.tailBytes))
             let head = UnsafeBufferPointer(rebasing: storage.prefix(headCount))
-            var found = Usage()
-            for form in UsageForm.allCases {
-                guard let usage = form.last(in: tail) ?? form.last(in: head) else { continue }
-                found.fill(from: usage)
-            }
-            return found.isEmpty ? nil : found
+            var search = UsageSearch()
+            search.look(in: tail)
+            // A shorter answer is in the tail as a whole.
+            if tailCount >= Self.tailBytes { search.look(in: head) }
+            return search.result
+        }
+    }
+}
+
+/// The last object of each form.
+struct UsageSearch {
+    /// So many candidates, each read to its end, are no answer of an engine.
+    private static let mostCandidates = 200
+
+    private var found: [Usage?] = UsageForm.allCases.map { _ in nil }
+    private var candidates = 0
+
+    var result: Usage? {
+        var usage = Usage()
+        for case let other? in found { usage.fill(from: other) }
+        return usage.isEmpty ? nil : usage
+    }
+
+    /// Looks from the end to the beginning of `text`, which may begin and end anywhere in an answer.
+    mutating func look(in text: UnsafeBufferPointer<UInt8>) {
+        var start = text.count
+        while start > 0, candidates < Self.mostCandidates, found[0]?.isComplete != true {
+            start -= 1
+            guard text[start] == UInt8(ascii: "\""), let form = UsageForm(at: start, in: text),
+                found[form.rawValue] == nil
+            else { continue }
+            var cursor = JSONCursor(text, at: start + form.key.utf8CodeUnitCount)
+            guard cursor.take(":") else { continue }
+            candidates += 1
+            if let usage = form.read(&cursor), !usage.isEmpty { found[form.rawValue] = usage }
         }
     }
 }
 
 /// The objects that say it, most trusted first.
-enum UsageForm: CaseIterable {
+enum UsageForm: Int, CaseIterable {
     case usage, metaInfo, timings
+
+    /// The form whose key is at `start`, a quote.
+    init?(at start: Int, in text: UnsafeBufferPointer<UInt8>) {
+        guard start + 1 < text.count else { return nil }
+        switch text[start + 1] {
+        case UInt8(ascii: "u"): self = .usage
+        case UInt8(ascii: "m"): self = .metaInfo
+        case UInt8(ascii: "t"): self = .timings
+        default: return nil
+        }
+        let rest = UnsafeBufferPointer(rebasing: text[start...])
+        guard key.withUTF8Buffer({ rest.starts(with: $0) }) else { return nil }
+    }
 
     var key: StaticString {
         switch self {
@@ -107,25 +150,8 @@ enum UsageForm: CaseIterable {
         }
     }
 
-    /// The last complete object of this form. `text` may begin and end anywhere in an answer.
-    func last(in text: UnsafeBufferPointer<UInt8>) -> Usage? {
-        key.withUTF8Buffer { key in
-            var start = text.count - key.count
-            while start >= 0 {
-                defer { start -= 1 }
-                guard text[start] == key[0], text[start + 1] == key[1],
-                    UnsafeBufferPointer(rebasing: text[start..<(start + key.count)]).elementsEqual(key)
-                else { continue }
-                var cursor = JSONCursor(text, at: start + key.count)
-                guard cursor.take(":"), let usage = read(&cursor), !usage.isEmpty else { continue }
-                return usage
-            }
-            return nil
-        }
-    }
-
     /// The object at the cursor; nil if it is none, or goes on behind the text.
-    private func read(_ cursor: inout JSONCursor) -> Usage? {
+    func read(_ cursor: inout JSONCursor) -> Usage? {
         var usage = Usage()
         var computed: Int?
         let complete = cursor.readObject { name, cursor in

