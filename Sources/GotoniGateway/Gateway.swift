@@ -29,14 +29,18 @@ public final class Gateway: Sendable {
     public init(_ configuration: GatewayConfiguration, logger: Logger) throws {
         self.configuration = configuration
         self.logger = logger
-        let dispatcher = try Dispatcher(configuration)
+        let dispatcher = try Dispatcher(configuration, logger: logger)
         self.dispatcher = dispatcher
         let threads = configuration.threads > 0 ? configuration.threads : min(4, System.coreCount)
         group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         var generator = SystemRandomNumberGenerator()
         let seeds = (0..<threads).map { _ in generator.next() }
         loops = zip(group.makeIterator(), seeds).map { loop, seed in
-            (loop, NIOLoopBoundBox.makeBoxSendingValue(LoopContext(loop: loop, dispatcher: dispatcher, seed: seed), eventLoop: loop))
+            (
+                loop,
+                NIOLoopBoundBox.makeBoxSendingValue(
+                    LoopContext(loop: loop, dispatcher: dispatcher, seed: seed), eventLoop: loop)
+            )
         }
         for entry in configuration.servers { try addServer(name: entry.name, url: entry.url) }
     }
@@ -112,7 +116,8 @@ public final class Gateway: Sendable {
             access: AccessRules(
                 apiKeys: configuration.apiKeys, adminToken: configuration.adminToken, isLoopback: address.isLoopback),
             failurePolicy: FailurePolicy(retries: configuration.retries),
-            authorization: configuration.upstreamAPIKey.map { .own($0) } ?? (configuration.apiKeys.isEmpty ? .fromClient : .none),
+            authorization: configuration.upstreamAPIKey.map { .own($0) }
+                ?? (configuration.apiKeys.isEmpty ? .fromClient : .none),
             isAdminOnly: isAdminOnly)
         let contexts = Dictionary(uniqueKeysWithValues: loops.map { (ObjectIdentifier($0.loop), $0.context) })
         let tls = try configuration.tls.map(Self.serverTLS)
@@ -121,7 +126,9 @@ public final class Gateway: Sendable {
             .serverChannelOption(.backlog, value: 1024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
-            .childChannelOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 4096, maximum: 65536))
+            .childChannelOption(
+                .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 4096, maximum: 65536)
+            )
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     guard let context = contexts[ObjectIdentifier(channel.eventLoop)]?.value,
@@ -133,7 +140,9 @@ public final class Gateway: Sendable {
                     try pipeline.addHandler(ClientConnection(settings: settings, loop: context, now: Clock.now()))
                 }
             }
-        if configuration.reusePort { bootstrap = bootstrap.serverChannelOption(.socketOption(.init(rawValue: SO_REUSEPORT)), value: 1) }
+        if configuration.reusePort {
+            bootstrap = bootstrap.serverChannelOption(.socketOption(.init(rawValue: SO_REUSEPORT)), value: 1)
+        }
         do {
             return try await bootstrap.bind(host: address.host, port: address.port).get()
         } catch {
@@ -143,7 +152,9 @@ public final class Gateway: Sendable {
 
     private static func serverTLS(_ files: GatewayConfiguration.TLSFiles) throws -> NIOSSLContext {
         do {
-            let chain = try NIOSSLCertificate.fromPEMFile(files.certificateChain).map { NIOSSLCertificateSource.certificate($0) }
+            let chain = try NIOSSLCertificate.fromPEMFile(files.certificateChain).map {
+                NIOSSLCertificateSource.certificate($0)
+            }
             let key = try NIOSSLPrivateKey(file: files.privateKey, format: .pem)
             var tls = TLSConfiguration.makeServerConfiguration(certificateChain: chain, privateKey: .privateKey(key))
             tls.applicationProtocols = ["http/1.1"]
@@ -155,7 +166,9 @@ public final class Gateway: Sendable {
 
     public typealias SocketAddressText = String
     private static func text(_ channel: any Channel) -> String {
-        guard let address = channel.localAddress, let ip = address.ipAddress, let port = address.port else { return "?" }
+        guard let address = channel.localAddress, let ip = address.ipAddress, let port = address.port else {
+            return "?"
+        }
         return ip.contains(":") ? "[\(ip)]:\(port)" : "\(ip):\(port)"
     }
 
@@ -174,7 +187,8 @@ public final class Gateway: Sendable {
 
     /// Adds a server; it gets requests as soon as it has answered a probe. Throws what is wrong.
     @discardableResult func addServer(name: String, url: ServerURL) throws -> Server {
-        guard (1...64).contains(name.utf8.count), name.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: ",") })
+        guard (1...64).contains(name.utf8.count),
+            name.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: ",") })
         else { throw GatewayError("a server's name is 1 to 64 visible ASCII characters without commas") }
         let verifies = !configuration.insecureServers.contains(name) && !configuration.insecureServers.contains("*")
         var tls: NIOSSLContext?
@@ -195,7 +209,7 @@ public final class Gateway: Sendable {
             return Server(id: id, name: name, url: url, tls: tls, verifiesTLS: verifies, limit: limit)
         }
         let loop = loops[Int(server.id.rawValue) % loops.count].loop
-        let watch = Watch(server: server, dispatcher: dispatcher, loop: loop, logger: logger)
+        let watch = Watch(server: server, dispatcher: dispatcher, loop: loop)
         let task = Task { await watch.run() }
         state.withLockedValue { $0.watches[server.id.rawValue] = task }
         logger.info("server added", metadata: ["server": "\(name)", "url": "\(url)"])
@@ -205,7 +219,9 @@ public final class Gateway: Sendable {
     /// It gets no more requests and is forgotten; those under way finish. False: there is none of this name.
     func removeServer(name: String) -> Bool {
         guard let server = dispatcher.fleet.remove(name: name) else { return false }
-        try? dispatcher.router.withRouter { (router) throws(RouterError) in try router.remove(server.id, now: Clock.now()) }
+        try? dispatcher.router.withRouter { (router) throws(RouterError) in
+            try router.remove(server.id, now: Clock.now())
+        }
         state.withLockedValue { $0.watches.removeValue(forKey: server.id.rawValue) }?.cancel()
         for (loop, context) in loops { loop.execute { context.value.removePool(of: server.id) } }
         logger.info("server removed", metadata: ["server": "\(name)"])

@@ -65,7 +65,8 @@ import Logging
         }
         let left = gateway.leftovers
         logger.notice(
-            "stopped", metadata: ["requests": "\(left.requests)", "tickets": "\(left.tickets)", "waiting": "\(left.waiting)"])
+            "stopped",
+            metadata: ["requests": "\(left.requests)", "tickets": "\(left.tickets)", "waiting": "\(left.waiting)"])
         if !clean { throw ExitCode(1) }
     }
 }

@@ -37,9 +37,13 @@ struct LineLogHandler: LogHandler {
             line = "\(Self.now()) \(event.level.rawValue.uppercased()) \(event.message)\(pairs)\n"
         case .json:
             let members =
-                [("time", Self.now()), ("level", event.level.rawValue), ("logger", label), ("message", "\(event.message)")]
+                [
+                    ("time", Self.now()), ("level", event.level.rawValue), ("logger", label),
+                    ("message", "\(event.message)"),
+                ]
                 + all.map { ($0.key, "\($0.value)") }
-            line = "{" + members.map { "\(JSONText.quoted($0.0)):\(JSONText.quoted($0.1))" }.joined(separator: ",") + "}\n"
+            line =
+                "{" + members.map { "\(JSONText.quoted($0.0)):\(JSONText.quoted($0.1))" }.joined(separator: ",") + "}\n"
         }
         StandardStream.error(line)
     }
@@ -53,7 +57,8 @@ struct LineLogHandler: LogHandler {
         strftime(&buffer, buffer.count, "%Y-%m-%dT%H:%M:%S", &fields)
         let text = buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
         let fraction = String(time.tv_nsec / 1_000_000)
-        return String(decoding: text, as: UTF8.self) + "." + String(repeating: "0", count: 3 - fraction.count) + fraction + "Z"
+        return String(decoding: text, as: UTF8.self) + "." + String(repeating: "0", count: 3 - fraction.count)
+            + fraction + "Z"
     }
 
 }

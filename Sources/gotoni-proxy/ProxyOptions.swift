@@ -5,13 +5,21 @@ struct ProxyOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Address of the data path.", valueName: "HOST:PORT"))
     var listen: String?
 
-    @Option(help: ArgumentHelp("Control endpoints on an address of their own: on loopback, or with GOTONI_ADMIN_TOKEN.", valueName: "HOST:PORT"))
+    @Option(
+        help: ArgumentHelp(
+            "Control endpoints on an address of their own: on loopback, or with GOTONI_ADMIN_TOKEN.",
+            valueName: "HOST:PORT"))
     var adminListen: String?
 
-    @Option(name: .customLong("server"), parsing: .singleValue, help: ArgumentHelp("A server, with a name of yours; repeat for more.", valueName: "[NAME=]URL"))
+    @Option(
+        name: .customLong("server"), parsing: .singleValue,
+        help: ArgumentHelp("A server, with a name of yours; repeat for more.", valueName: "[NAME=]URL"))
     var servers: [String] = []
 
-    @Option(help: ArgumentHelp("gorgo, prefix-tree, least-load, least-request, session-affinity, power-of-two, round-robin or random.", valueName: "NAME"))
+    @Option(
+        help: ArgumentHelp(
+            "gorgo, prefix-tree, least-load, least-request, session-affinity, power-of-two, round-robin or random.",
+            valueName: "NAME"))
     var policy: String?
 
     @Option(help: ArgumentHelp("Prefill time of a token, in the cost.", valueName: "MS"))
@@ -20,7 +28,9 @@ struct ProxyOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Share of a running token that delays a newcomer, in the cost.", valueName: "N"))
     var runningCostFactor: String?
 
-    @Option(name: .customLong("knob"), parsing: .singleValue, help: ArgumentHelp("Any knob of the cost; repeat for more. /proxy/tune lists them.", valueName: "NAME=VALUE"))
+    @Option(
+        name: .customLong("knob"), parsing: .singleValue,
+        help: ArgumentHelp("Any knob of the cost; repeat for more. /proxy/tune lists them.", valueName: "NAME=VALUE"))
     var knobs: [String] = []
 
     @Option(help: ArgumentHelp("Most requests at one time on a server.", valueName: "N"))
@@ -44,7 +54,9 @@ struct ProxyOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Between two reads of an answer; 0: none.", valueName: "TIME"))
     var idleTimeout: String?
 
-    @Option(help: ArgumentHelp("For a client to send a request's head, and its body beyond 10 KB a second.", valueName: "TIME"))
+    @Option(
+        help: ArgumentHelp(
+            "For a client to send a request's head, and its body beyond 10 KB a second.", valueName: "TIME"))
     var requestTimeout: String?
 
     @Option(help: ArgumentHelp("For a client's next request.", valueName: "TIME"))
@@ -83,7 +95,8 @@ struct ProxyOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Failed probes in a row that do.", valueName: "N"))
     var unhealthyAfter: String?
 
-    @Option(help: ArgumentHelp("From one request at a time to the limit, for a server that comes back.", valueName: "TIME"))
+    @Option(
+        help: ArgumentHelp("From one request at a time to the limit, for a server that comes back.", valueName: "TIME"))
     var slowStart: String?
 
     @Option(help: ArgumentHelp("PEM file of our certificate chain: serve https.", valueName: "FILE"))
@@ -92,13 +105,18 @@ struct ProxyOptions: ParsableArguments {
     @Option(help: ArgumentHelp("PEM file of its key.", valueName: "FILE"))
     var tlsKey: String?
 
-    @Option(name: .long, parsing: .singleValue, help: ArgumentHelp("Do not check the certificate of this server, or of all (*); repeat for more.", valueName: "NAME"))
+    @Option(
+        name: .long, parsing: .singleValue,
+        help: ArgumentHelp(
+            "Do not check the certificate of this server, or of all (*); repeat for more.", valueName: "NAME"))
     var tlsInsecure: [String] = []
 
     @Option(help: ArgumentHelp("Event loops; 0: one for each core, at most four.", valueName: "N"))
     var threads: String?
 
-    @Option(help: ArgumentHelp("Let several processes listen on the port, for restarts without a gap: true or false.", valueName: "BOOL"))
+    @Option(
+        help: ArgumentHelp(
+            "Let several processes listen on the port, for restarts without a gap: true or false.", valueName: "BOOL"))
     var reusePort: String?
 
     @Option(help: ArgumentHelp("Requests remembered for export and percentiles.", valueName: "N"))

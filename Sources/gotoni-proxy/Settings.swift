@@ -192,7 +192,8 @@ extension Settings {
             key: key, flag: { flag($0).map { [$0] } },
             set: { settings, text in
                 guard let value = Value(text), bounds.contains(value) else {
-                    throw ProxyError("\"\(text)\" is not a whole number from \(bounds.lowerBound) to \(bounds.upperBound)")
+                    throw ProxyError(
+                        "\"\(text)\" is not a whole number from \(bounds.lowerBound) to \(bounds.upperBound)")
                 }
                 settings.gateway[keyPath: path] = value
             }, show: { ["\($0.gateway[keyPath: path])"] })
@@ -212,7 +213,8 @@ extension Settings {
 
     private static func knob(_ key: String, _ knob: Knob, _ flag: @escaping Flag) -> Setting {
         Setting(
-            key: key, flag: { flag($0).map { [$0] } }, set: { try Parse.knob("\(knob.info.name)=\($1)", into: &$0.gateway) },
+            key: key, flag: { flag($0).map { [$0] } },
+            set: { try Parse.knob("\(knob.info.name)=\($1)", into: &$0.gateway) },
             show: { settings in settings.gateway.knobs.filter { $0.0 == knob }.map { "\($0.1)" } })
     }
 }

@@ -1,5 +1,6 @@
 import GotoniCore
 import GotoniEngines
+import Logging
 import NIOConcurrencyHelpers
 import NIOCore
 import Synchronization
@@ -21,6 +22,9 @@ final class Dispatcher: Sendable {
     private let queue: NIOLockedValueBox<Queue>
     /// Length of the queue, to look at without its lock.
     private let waiting = Atomic<Int>(0)
+    /// How often a place has become free.
+    private let released = Atomic<UInt64>(0)
+    private let logger: Logger
 
     private struct Queue {
         var order: AdmissionQueue
@@ -28,8 +32,9 @@ final class Dispatcher: Sendable {
         var nextID: UInt64 = 0
     }
 
-    init(_ configuration: GatewayConfiguration) throws {
+    init(_ configuration: GatewayConfiguration, logger: Logger) throws {
         self.configuration = configuration
+        self.logger = logger
         router = try SharedRouter(configuration.router)
         requestLog = RequestLog(capacity: configuration.requestLogSize, isOn: configuration.collectsMetrics)
         queue = NIOLockedValueBox(Queue(order: AdmissionQueue(limit: configuration.queueLimit)))
@@ -50,12 +55,11 @@ final class Dispatcher: Sendable {
         let decision = try reader.withTokens { (tokens: Span<UInt32>) throws(RouterError) in
             try router.withPrompt(tokens, namespace: facts.namespace) {
                 (router, prompt) throws(RouterError) -> Decision in
-                let request = Request(sessionKey: facts.sessionKey)
-                if router.serverCount <= DecisionRecord.mostServers {
-                    rows.reserveCapacity(router.serverCount)
-                    _ = try router.explain(prompt, request, excluding: excluding.span, now: now) { rows.append($0) }
-                }
-                let decision = try router.route(prompt, request, excluding: excluding.span, now: now)
+                let keepsTable = router.serverCount <= DecisionRecord.mostServers
+                if keepsTable { rows.reserveCapacity(router.serverCount) }
+                let decision = try router.route(
+                    prompt, Request(sessionKey: facts.sessionKey), excluding: excluding.span, now: now,
+                    row: keepsTable ? { rows.append($0) } : nil)
                 if let ticket = decision.ticket { try router.commit(ticket, now: now) }
                 return decision
             }
@@ -103,6 +107,7 @@ final class Dispatcher: Sendable {
             try router.finish(ticket, outcome, now: now)
         }
         server.state.withLockedValue { $0.inFlight -= 1 }
+        released.add(1, ordering: .sequentiallyConsistent)
         if waiting.load(ordering: .sequentiallyConsistent) > 0 { offer(chain: false) }
     }
 
@@ -144,7 +149,15 @@ final class Dispatcher: Sendable {
         }
     }
 
-    func putBack(_ id: UInt64) { queue.withLockedValue { $0.order.putBack(id: id) } }
+    /// To be read before trying, for `putBack`.
+    var releases: UInt64 { released.load(ordering: .sequentiallyConsistent) }
+
+    /// It found no place. A place that became free since `triedAt` may have been offered to nobody, for this request
+    /// was the only one and already trying.
+    func putBack(_ id: UInt64, triedAt: UInt64) {
+        queue.withLockedValue { $0.order.putBack(id: id) }
+        if releases != triedAt { offer(chain: false) }
+    }
 
     /// Offers a free place to whose turn it is. `chain`: there may be more than one, so go on while it is taken.
     func offer(chain: Bool) {
@@ -204,10 +217,13 @@ final class Dispatcher: Sendable {
         switch change {
         case .none: return
         case .nowUp:
+            logger.notice("server is up", metadata: ["server": "\(server.name)"])
             applyLimit(server, now: now)
             mark(server, .up, now: now)
+            released.add(1, ordering: .sequentiallyConsistent)
             offer(chain: true)
         case .nowEjected(let isDead):
+            logger.warning("server is ejected", metadata: ["server": "\(server.name)", "dead": "\(isDead)"])
             counters.ejections.add(1, ordering: .relaxed)
             mark(server, isDead ? .down : .draining, now: now)
         }

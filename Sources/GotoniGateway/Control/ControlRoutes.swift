@@ -53,6 +53,12 @@ struct ControlRoutes: Sendable {
 
     /// Whether the path is one of the gateway's. Nothing under /proxy/ is ever sent to a server.
     static func owns(_ path: Substring) -> Bool {
+        // Most paths are /v1/... and are done with the first two bytes.
+        let bytes = path.utf8
+        guard bytes.first == UInt8(ascii: "/"), let second = bytes.dropFirst().first,
+            second == UInt8(ascii: "p") || second == UInt8(ascii: "h") || second == UInt8(ascii: "m")
+                || second == UInt8(ascii: "d")
+        else { return false }
         let name = path.prefix { $0 != "?" }
         return name == "/health" || name == "/metrics" || name == "/dashboard" || name == "/proxy"
             || name.hasPrefix("/proxy/")
@@ -94,7 +100,9 @@ struct ControlRoutes: Sendable {
         "/proxy/metrics/export": ["GET": { routes, request in try routes.exportMetrics(request) }],
         "/proxy/metrics/summary": ["GET": { routes, _ in try routes.json(routes.summary()) }],
         "/proxy/metrics/clear": [
-            "POST": { routes, _ in try routes.json(MetricsCleared(success: true, cleared: routes.dispatcher.requestLog.clear())) }
+            "POST": { routes, _ in
+                try routes.json(MetricsCleared(success: true, cleared: routes.dispatcher.requestLog.clear()))
+            }
         ],
     ]
 
@@ -150,7 +158,9 @@ struct ControlRoutes: Sendable {
     private func health() -> LocalAnswer {
         let servers = dispatcher.fleet.all
         let up = servers.count { $0.state.withLockedValue { $0.health.state == .up } }
-        if gateway.isDraining { return LocalAnswer(status: 503, text: "draining: \(up)/\(servers.count) servers available") }
+        if gateway.isDraining {
+            return LocalAnswer(status: 503, text: "draining: \(up)/\(servers.count) servers available")
+        }
         return up > 0
             ? LocalAnswer(status: 200, text: "healthy: \(up)/\(servers.count) servers available")
             : LocalAnswer(status: 503, text: "unhealthy: 0/\(servers.count) servers available")
@@ -164,11 +174,13 @@ struct ControlRoutes: Sendable {
 
     private func dashboard() -> LocalAnswer {
         var answer = LocalAnswer(
-            status: 200, contentType: "text/html; charset=utf-8", body: ByteBuffer(bytes: PackageResources.dashboard_html))
+            status: 200, contentType: "text/html; charset=utf-8",
+            body: ByteBuffer(bytes: PackageResources.dashboard_html))
         answer.fields = [
             (
                 "content-security-policy",
-                "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:"
+                "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
+                    + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
             ), ("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"), ("x-frame-options", "DENY"),
         ]
         return answer
@@ -202,7 +214,8 @@ struct ControlRoutes: Sendable {
         } catch let error as GatewayError {
             throw Problem.badRequest("server", error.description, status: 409)
         }
-        return try json(ServerChange(success: true, id: name, message: "added; it gets requests once it answers"), status: 201)
+        return try json(
+            ServerChange(success: true, id: name, message: "added; it gets requests once it answers"), status: 201)
     }
 
     private func name(_ request: ControlRequest) throws -> String {
@@ -334,7 +347,10 @@ struct ControlRoutes: Sendable {
         }
         var answer = LocalAnswer(status: 200, contentType: type, body: ByteBuffer(string: text))
         answer.fields.append(
-            ("content-disposition", "attachment; filename=\"proxy_metrics_\(Timestamp.compact(WallClock.seconds())).\(format)\""))
+            (
+                "content-disposition",
+                "attachment; filename=\"proxy_metrics_\(Timestamp.compact(WallClock.seconds())).\(format)\""
+            ))
         return answer
     }
 }
@@ -352,7 +368,8 @@ public enum PolicyName {
         let bytes = Array(text.utf8)
         guard let policy = try? PolicyID(name: bytes.span) else {
             throw GatewayError(
-                "there is no policy \"\(name.prefix(40))\"; there are " + ControlRoutes.policies.joined(separator: ", "))
+                "there is no policy \"\(name.prefix(40))\"; there are " + ControlRoutes.policies.joined(separator: ", ")
+            )
         }
         return policy
     }

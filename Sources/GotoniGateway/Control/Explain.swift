@@ -28,6 +28,7 @@ struct ExplainDocument: Encodable {
         var matchedTokens: Int
         var chosen: OrNull<String>
         var queueMs: Double
+        var ttftMs: OrNull<Double>
         var candidates: [Row]
     }
     var decisions: [Decision]
@@ -42,7 +43,9 @@ extension ControlRoutes {
         return try json(
             ExplainDocument(
                 decisions: dispatcher.decisions.last(last).map { entry in
-                    document(entry.decision, id: entry.requestID, time: entry.time, queueMs: entry.queueMs)
+                    document(
+                        entry.decision, id: entry.requestID, time: entry.time, queueMs: entry.queueMs,
+                        ttftMs: entry.ttftMs)
                 }))
     }
 
@@ -65,7 +68,8 @@ extension ControlRoutes {
         let now = Clock.now()
         var refusal: RouterError?
         try reader.withTokens { (tokens: Span<UInt32>) throws(RouterError) in
-            try dispatcher.router.withPrompt(tokens, namespace: facts.namespace) { (router, prompt) throws(RouterError) in
+            try dispatcher.router.withPrompt(tokens, namespace: facts.namespace) {
+                (router, prompt) throws(RouterError) in
                 do throws(RouterError) {
                     let decision = try router.explain(
                         prompt, Request(sessionKey: facts.sessionKey), excluding: Span(), now: now
@@ -79,18 +83,20 @@ extension ControlRoutes {
         }
         record.candidates = rows
         record.promptTokens = facts.promptTokens
-        var decision = document(record, id: nil, time: nil, queueMs: 0)
+        var decision = document(record, id: nil, time: nil, queueMs: 0, ttftMs: nil)
         if let refusal { decision.reason = "\(refusal.text)" }
         return try json(ExplainDocument(decisions: [decision]))
     }
 
-    private func document(_ record: DecisionRecord, id: String?, time: Double?, queueMs: Double) -> ExplainDocument.Decision {
+    private func document(
+        _ record: DecisionRecord, id: String?, time: Double?, queueMs: Double, ttftMs: Double?
+    ) -> ExplainDocument.Decision {
         func name(_ id: ServerID) -> String { dispatcher.fleet[id]?.name ?? "removed-\(id.rawValue)" }
         func milliseconds(_ nanoseconds: Int64) -> Double { rounded(Double(nanoseconds) / 1e6) }
         return ExplainDocument.Decision(
             requestId: id, time: time.map(Timestamp.iso), policy: "\(record.policy.name)", reason: record.reason.word,
             promptTokens: record.promptTokens, matchedTokens: record.matchedTokens,
-            chosen: OrNull(record.chosen.map(name)), queueMs: rounded(queueMs),
+            chosen: OrNull(record.chosen.map(name)), queueMs: rounded(queueMs), ttftMs: OrNull(ttftMs.map(rounded)),
             candidates: record.candidates.map { row in
                 ExplainDocument.Row(
                     server: name(row.server), verdict: row.verdict.word, matchedTokens: row.matchedTokens,

@@ -89,8 +89,8 @@ struct StatusDocument: Encodable {
         var latency: LatencyDocument
         var proxyTrackedRunning: Int
         var own: Own
-        var heldTokens: UInt64
-        var kvCapacityTokens: UInt64
+        var heldTokens: OrNull<UInt64>
+        var kvCapacityTokens: OrNull<UInt64>
         var hitShare: OrNull<Double>
         var requests: UInt64
         var failures: UInt64
@@ -139,7 +139,8 @@ extension ControlRoutes {
         let counters = dispatcher.counters
         let knobs = try knobs()
         let recent = recentTTFT(seconds: 60)
-        let tickets = try dispatcher.router.withRouter { (router) throws(RouterError) in router.statistics().openTickets }
+        let tickets = try dispatcher.router.withRouter { (router) throws(RouterError) in router.statistics().openTickets
+        }
         return StatusDocument(
             draining: gateway.isDraining, uptimeSeconds: rounded(now.since(gateway.startTime).milliseconds / 1000),
             version: gateway.configuration.version, routingPolicy: "\(try currentPolicy())",
@@ -161,7 +162,9 @@ extension ControlRoutes {
 
     private func entry(_ server: Server, now: Nanoseconds) -> StatusDocument.ServerEntry {
         let state = server.state.withLockedValue { $0 }
-        let info = try? dispatcher.router.withRouter { (router) throws(RouterError) in try router.info(server.id, now: now) }
+        let info = try? dispatcher.router.withRouter { (router) throws(RouterError) in
+            try router.info(server.id, now: now)
+        }
         let shown =
             switch state.health.state {
             case .up: state.health.ramp == nil ? "up" : "slow-start"
@@ -178,12 +181,14 @@ extension ControlRoutes {
             own: .init(
                 queuedRequests: info?.own.queuedRequests ?? 0, runningRequests: info?.own.runningRequests ?? 0,
                 queuedTokens: info?.own.queuedTokens ?? 0, runningTokens: info?.own.runningTokens ?? 0),
-            heldTokens: info?.heldTokens ?? 0, kvCapacityTokens: info?.kvCapacityTokens ?? 0,
+            heldTokens: OrNull(info?.heldTokens), kvCapacityTokens: OrNull(info?.kvCapacityTokens),
             hitShare: OrNull(
                 state.promptTokens > 0 ? rounded(Double(state.matchedTokens) / Double(state.promptTokens)) : nil),
             requests: state.requests, failures: state.failures,
             ttftP50Ms: OrNull(state.ttft.percentile(0.5).map(rounded)),
-            knowledge: info.map { $0.events.stored > 0 ? "kv_events" : $0.parity.reports > 0 ? "cached_tokens" : "model" }
+            knowledge: info.map {
+                $0.events.stored > 0 ? "kv_events" : $0.parity.reports > 0 ? "cached_tokens" : "model"
+            }
                 ?? "model",
             parity: .init(
                 predictedTokens: info?.parity.predictedTokens ?? 0, reportedTokens: info?.parity.reportedTokens ?? 0,
@@ -196,7 +201,9 @@ extension ControlRoutes {
         let recent = dispatcher.requestLog.records.filter { now - $0.time <= Double(seconds) }
         let values = recent.compactMap { $0.ttft.map { Float($0) } }
         let span = min(Double(seconds), max(1, recent.first.map { now - $0.time } ?? 1))
-        func percentile(_ share: Double) -> OrNull<Double> { OrNull(RecentValues.percentile(values, share).map(rounded)) }
+        func percentile(_ share: Double) -> OrNull<Double> {
+            OrNull(RecentValues.percentile(values, share).map(rounded))
+        }
         return (
             .init(
                 windowSeconds: seconds, count: values.count, p50: percentile(0.5), p95: percentile(0.95),

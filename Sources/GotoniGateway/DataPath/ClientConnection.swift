@@ -109,38 +109,38 @@ final class ClientConnection: ChannelInboundHandler {
         isHTTP10 = head.version == .http1_0
         isHEAD = head.method == .HEAD
         keepsAlive = head.isKeepAlive && !loop.isDraining
-        let id = requestID(head)
-        if let problem = RequestRules.problem(with: head, maxBodyBytes: settings.dispatcher.configuration.maxBodyBytes) {
-            return answer(LocalAnswer(problem), requestID: id)
+        let fields: RequestFields
+        do throws(Problem) {
+            fields = try RequestRules.read(head, maxBodyBytes: settings.dispatcher.configuration.maxBodyBytes)
+        } catch {
+            return answer(LocalAnswer(error), requestID: nil)
         }
+        let id = fields.requestID.flatMap { Self.isUsable($0) ? $0 : nil } ?? loop.nextRequestID()
         guard let path = RequestRules.path(head.uri) else {
             return answer(
-                LocalAnswer(.badRequest("invalid_target", "the request target is not a path", closes: true)), requestID: id)
+                LocalAnswer(.badRequest("invalid_target", "the request target is not a path", closes: true)),
+                requestID: id)
         }
         let endpoint = head.method == .POST ? Endpoint(path: path) : nil
         stage = .body(head, path: path, endpoint: endpoint, id: id, start: now)
         body = ByteBuffer()
-        if let length = head.headers.first(name: "content-length").flatMap({ Int($0) }), length > 0 {
-            body.reserveCapacity(min(length, 1 << 20))
-        }
-        if let expect = head.headers.first(name: "expect"), !isHTTP10 {
+        if let length = fields.length, length > 0 { body.reserveCapacity(min(length, 1 << 20)) }
+        if let expect = fields.expect, !isHTTP10 {
             if expect.lowercased() == "100-continue" {
                 write(ByteBuffer(string: "HTTP/1.1 100 Continue\r\n\r\n"), flush: true)
             } else {
                 answer(
-                    LocalAnswer(.badRequest("unknown_expectation", "Expect: 100-continue is all we know", status: 417)),
+                    LocalAnswer(
+                        .badRequest(
+                            "unknown_expectation", "Expect: 100-continue is all we know", status: 417, closes: true)),
                     requestID: id)
             }
         }
     }
 
-    private func requestID(_ head: HTTPRequestHead) -> String {
-        if let given = head.headers.first(name: "x-request-id"), (1...128).contains(given.utf8.count),
-            given.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
-        {
-            return given
-        }
-        return loop.nextRequestID()
+    /// As a name of a request: it goes into logs and fields.
+    private static func isUsable(_ id: String) -> Bool {
+        (1...128).contains(id.utf8.count) && id.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }
     }
 
     private func add(_ bytes: ByteBuffer) {
@@ -168,7 +168,8 @@ final class ClientConnection: ChannelInboundHandler {
         }
         if let problem = settings.access.refusesData(head) { return answer(LocalAnswer(problem), requestID: id) }
         let exchange = Exchange(
-            client: self, loop: loop, head: head, path: path, endpoint: endpoint, body: taken, requestID: id, start: start)
+            client: self, loop: loop, head: head, path: path, endpoint: endpoint, body: taken, requestID: id,
+            start: start)
         stage = .exchange(exchange)
         exchange.begin()
     }

@@ -56,7 +56,8 @@ final class Exchange: UpstreamUser, Waiter {
     // The answer.
     private var reader = ResponseReader()
     private var pending = ByteBuffer()
-    private var usage = UsageReader()
+    /// From the loop's, while an answer passes.
+    private var usage: UsageReader?
     private var status = 0
     private var isEventStream = false
     private var isChunked = false
@@ -97,8 +98,10 @@ final class Exchange: UpstreamUser, Waiter {
     }
 
     private func read(_ endpoint: Endpoint) throws(BodyError) -> BodyFacts {
-        try body.withUnsafeReadableBytes { bytes in Result { () throws(BodyError) in try loop.reader.read(bytes, endpoint) } }
-            .get()
+        try body.withUnsafeReadableBytes { bytes in
+            Result { () throws(BodyError) in try loop.reader.read(bytes, endpoint) }
+        }
+        .get()
     }
 
     /// Takes a place on a server and begins there. Nil: done; otherwise why not.
@@ -148,13 +151,14 @@ final class Exchange: UpstreamUser, Waiter {
             return dispatcher.offer(chain: chain)
         }
         guard let endpoint, (try? read(endpoint)) != nil else { return refuse(.internalError) }
+        let releases = dispatcher.releases
         stage = .connecting
         if route() == nil {
             dispatcher.leaveQueue(id)
             if chain { dispatcher.offer(chain: true) }
         } else {
             stage = .queued(id)
-            dispatcher.putBack(id)
+            dispatcher.putBack(id, triedAt: releases)
         }
     }
 
@@ -187,7 +191,8 @@ final class Exchange: UpstreamUser, Waiter {
                 }
             case .failure(let error):
                 guard self.stage == .connecting, self.attempt == mine else { return }
-                let isTimeout = if case .some(ChannelError.connectTimeout) = error as? ChannelError { true } else { false }
+                let isTimeout =
+                    if case .some(ChannelError.connectTimeout) = error as? ChannelError { true } else { false }
                 self.failed(isTimeout ? .connectTimeout : .connect)
             }
         }
@@ -258,6 +263,7 @@ final class Exchange: UpstreamUser, Waiter {
         isChunked = answer.framing == .chunked
         serverKeepsConnection = answer.keepAlive
         stage = .streaming
+        if endpoint != nil, usage == nil { usage = loop.takeUsageReader() }
         keepsClient = client.keepsAlive && answer.framing != .untilClose
         var out = answer.fields
         if isChunked {
@@ -285,12 +291,19 @@ final class Exchange: UpstreamUser, Waiter {
             Result { () throws(ResponseError) in
                 try reader.body(raw) { payload in
                     sawContent = sawContent || payload.count > 0
-                    usage.feed(payload)
+                    usage?.feed(payload)
                     if dechunks { content.writeBytes(payload) }
                 }
             }
         }.get()
-        if sawContent, firstByteAt == nil { sawFirstByte() }
+        if sawContent, firstByteAt == nil {
+            firstByteAt = lastActivity
+            lastProgress = lastActivity
+            // An answer that came whole goes from queued to finished: there is no time in which it runs.
+            if !reader.isComplete, let ticket, (200..<300).contains(status) {
+                dispatcher.firstToken(ticket, now: lastActivity)
+            }
+        }
         if !dechunks {
             content = bytes
             content.moveWriterIndex(to: bytes.readerIndex + consumed)
@@ -310,22 +323,16 @@ final class Exchange: UpstreamUser, Waiter {
         if reader.isComplete { complete(leftOver: consumed < bytes.readableBytes) }
     }
 
-    private func sawFirstByte() {
-        firstByteAt = lastActivity
-        guard let ticket, (200..<300).contains(status) else { return }
-        dispatcher.firstToken(ticket, now: lastActivity)
-        lastProgress = lastActivity
-    }
-
     private func complete(leftOver: Bool) {
         let now = Clock.now()
         let succeeded = (200..<400).contains(status)
         // Bytes behind the end belong to nothing we asked for.
         if leftOver || !serverKeepsConnection { upstream?.close() } else { upstream?.release(now: now) }
         upstream = nil
-        let used = succeeded ? usage.usage() : nil
+        let used = succeeded ? usage?.usage() : nil
         endTicket(succeeded ? .ok : .failed, cachedTokens: used.flatMap(cachedTokens), now: now)
-        if let server, status < 500, status != 429 { dispatcher.answered(server, isProbe: false, now: now) }
+        // A client error speaks neither for nor against the server.
+        if succeeded, let server { dispatcher.answered(server, isProbe: false, now: now) }
         dispatcher.counters.forwarded.add(1, ordering: .relaxed)
         end(now, success: succeeded, error: "", used)
         client.exchangeEnded(keepAlive: keepsClient)
@@ -391,6 +398,8 @@ final class Exchange: UpstreamUser, Waiter {
                     return false
                 }
                 leaveServer(.failed)
+                // Whoever waits takes any place: it must not keep others from one that it does not want.
+                tried = []
                 enqueue()
             }
         } else {
@@ -451,13 +460,17 @@ final class Exchange: UpstreamUser, Waiter {
 
     private func end(_ now: Nanoseconds, success: Bool, error: String, _ used: Usage?) {
         stage = .ended
+        if let usage { loop.giveBack(usage) }
+        usage = nil
         dispatcher.counters.underWay.subtract(1, ordering: .relaxed)
         guard endpoint != nil else { return }
         let wall = WallClock.seconds()
         record.requestID = requestID
         record.time = wall - now.since(start).milliseconds / 1000
         record.total = now.since(start).milliseconds
-        if let queuedAt, record.queue == 0 { record.queue = (sentAt > queuedAt ? sentAt : now).since(queuedAt).milliseconds }
+        if let queuedAt, record.queue == 0 {
+            record.queue = (sentAt > queuedAt ? sentAt : now).since(queuedAt).milliseconds
+        }
         if let firstByteAt, (200..<300).contains(status) {
             let ttft = firstByteAt.since(start)
             record.ttft = ttft.milliseconds
@@ -476,7 +489,8 @@ final class Exchange: UpstreamUser, Waiter {
         if record.decision.chosen != nil {
             dispatcher.decisions.add(
                 DecisionLog.Entry(
-                    requestID: requestID, time: record.time, queueMs: record.queue, decision: record.decision))
+                    requestID: requestID, time: record.time, queueMs: record.queue, ttftMs: record.ttft,
+                    decision: record.decision))
         }
         dispatcher.requestLog.add(record)
     }
@@ -498,7 +512,9 @@ final class Exchange: UpstreamUser, Waiter {
             if limits.idleTimeout.rawValue > 0, now.since(lastActivity) > limits.idleTimeout {
                 // A client that takes nothing is not the server's failure.
                 if client.isWritable { failed(.idleTimeout) } else { client.abort() }
-            } else if let ticket, now.since(lastProgress).milliseconds > 5_000, now.since(lastActivity).milliseconds < 5_000 {
+            } else if let ticket, now.since(lastProgress).milliseconds > 5_000,
+                now.since(lastActivity).milliseconds < 5_000
+            {
                 lastProgress = now
                 dispatcher.progress(ticket, now: now)
             }

@@ -8,6 +8,8 @@ final class LoopContext {
     let loop: any EventLoop
     let dispatcher: Dispatcher
     let reader = BodyReader()
+    /// Usage readers between two requests: each has memory worth keeping.
+    private var usageReaders: [UsageReader] = []
     private var pools: [UInt64: UpstreamPool] = [:]
     private var clients: [ObjectIdentifier: ClientConnection] = [:]
     private var requestCount: UInt64
@@ -29,6 +31,14 @@ final class LoopContext {
         var random = SplitMix64(seed: requestSeed &+ requestCount)
         let (high, low) = (String(random.next(), radix: 16), String(requestCount, radix: 16))
         return "req-" + high + "-" + low
+    }
+
+    func takeUsageReader() -> UsageReader { usageReaders.popLast() ?? UsageReader() }
+
+    func giveBack(_ reader: consuming UsageReader) {
+        guard usageReaders.count < 64 else { return }
+        reader.reset()
+        usageReaders.append(reader)
     }
 
     func pool(for server: Server) -> UpstreamPool {

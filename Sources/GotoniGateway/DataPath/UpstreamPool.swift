@@ -35,7 +35,8 @@ final class UpstreamPool {
         connections += 1
         var bootstrap = ClientBootstrap(group: loop)
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
-            .channelOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 4096, maximum: 65536))
+            .channelOption(
+                .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 4096, maximum: 65536))
         if connectTimeout.rawValue > 0 { bootstrap = bootstrap.connectTimeout(connectTimeout.timeAmount) }
         let (tls, host, verifies) = (server.tls, server.url.host, server.verifiesTLS)
         let made = NIOLoopBound(UpstreamConnection(pool: self), eventLoop: loop)
@@ -45,7 +46,8 @@ final class UpstreamPool {
                 if let tls {
                     let isAddress = (try? SocketAddress(ipAddress: host, port: 0)) != nil
                     _ = verifies
-                    try pipeline.addHandler(try NIOSSLClientHandler(context: tls, serverHostname: isAddress ? nil : host))
+                    try pipeline.addHandler(
+                        try NIOSSLClientHandler(context: tls, serverHostname: isAddress ? nil : host))
                 }
                 try pipeline.addHandler(made.value)
             }

@@ -32,18 +32,20 @@ struct HeaderField {
     }
 }
 
-/// The names in a Connection field: at most sixteen, more are refused by not being remembered as allowed.
+/// The names in a Connection field, at most sixteen.
 struct ConnectionOptions {
     private var names: [UnsafeRawBufferPointer] = []
 
-    mutating func add(_ value: UnsafeRawBufferPointer) {
+    /// False: there are more.
+    mutating func add(_ value: UnsafeRawBufferPointer) -> Bool {
         var start = 0
-        while start <= value.count, names.count < 16 {
+        while start <= value.count {
             let end = value[start...].firstIndex(of: UInt8(ascii: ",")) ?? value.count
             let name = UnsafeRawBufferPointer(rebasing: value[start..<end]).trimmed
             if name.count > 0 { names.append(name) }
             start = end + 1
         }
+        return names.count <= 16
     }
 
     func contains(_ name: StaticString) -> Bool { names.contains { $0.equals(name) } }

@@ -18,7 +18,8 @@ struct Problem: Error, Equatable {
         a.status == b.status && a.code.description == b.code.description && a.message == b.message
     }
 
-    static func badRequest(_ code: StaticString, _ message: String, status: Int = 400, closes: Bool = false) -> Problem {
+    static func badRequest(_ code: StaticString, _ message: String, status: Int = 400, closes: Bool = false) -> Problem
+    {
         Problem(status: status, type: "invalid_request_error", code: code, message: message, closes: closes)
     }
 

@@ -1,26 +1,66 @@
 import NIOCore
 import NIOHTTP1
 
+/// The fields of a request that the gateway itself acts on.
+struct RequestFields {
+    /// Of the body, if the client says it beforehand.
+    var length: Int?
+    var expect: String?
+    var requestID: String?
+}
+
 /// What a request must be before it is read any further. The decoder has refused by then whatever could be read in two
 /// ways (RFC 9112, section 11.2).
 enum RequestRules {
-    static func problem(with head: HTTPRequestHead, maxBodyBytes: Int) -> Problem? {
+    /// Errors: what to answer.
+    static func read(_ head: HTTPRequestHead, maxBodyBytes: Int) throws(Problem) -> RequestFields {
         guard head.version == .http1_1 || head.version == .http1_0 else {
-            return .badRequest("http_version", "this proxy speaks HTTP/1.1", status: 505, closes: true)
-        }
-        let hosts = head.headers[canonicalForm: "host"].count
-        guard hosts == 1 || hosts == 0 && head.version == .http1_0 else {
-            return .badRequest("host", "a request has exactly one Host field", closes: true)
+            throw .badRequest("http_version", "this proxy speaks HTTP/1.1", status: 505, closes: true)
         }
         if head.method == .CONNECT || head.method == .TRACE {
-            return .badRequest("method", "this proxy opens no tunnels", status: 501, closes: true)
+            throw .badRequest("method", "this proxy opens no tunnels", status: 501, closes: true)
         }
-        let lengths = head.headers[canonicalForm: "content-length"]
-        if lengths.contains(where: { Int($0).map { $0 > maxBodyBytes } ?? true }) { return tooLarge(maxBodyBytes) }
-        for coding in head.headers[canonicalForm: "transfer-encoding"] where coding.lowercased() != "chunked" {
-            return .badRequest("transfer_encoding", "the only transfer coding we know is chunked", status: 501, closes: true)
+        var fields = RequestFields()
+        var hosts = 0
+        for (name, value) in head.headers {
+            switch Field(name) {
+            case .host: hosts += 1
+            case .contentLength:
+                guard let length = Int(value), (0...maxBodyBytes).contains(length) else { throw tooLarge(maxBodyBytes) }
+                fields.length = length
+            case .transferEncoding:
+                guard value.lowercased() == "chunked" else {
+                    throw .badRequest(
+                        "transfer_encoding", "the only transfer coding we know is chunked", status: 501, closes: true)
+                }
+            case .expect: fields.expect = value
+            case .requestID: fields.requestID = value
+            case .other: continue
+            }
         }
-        return nil
+        guard hosts == 1 || hosts == 0 && head.version == .http1_0 else {
+            throw .badRequest("host", "a request has exactly one Host field", closes: true)
+        }
+        return fields
+    }
+
+    private enum Field {
+        case host, contentLength, transferEncoding, expect, requestID, other
+
+        init(_ name: String) {
+            var name = name
+            self = name.withUTF8 { utf8 in
+                let bytes = UnsafeRawBufferPointer(utf8)
+                switch bytes.count {
+                case 4 where bytes.equals("host"): return .host
+                case 6 where bytes.equals("expect"): return .expect
+                case 12 where bytes.equals("x-request-id"): return .requestID
+                case 14 where bytes.equals("content-length"): return .contentLength
+                case 17 where bytes.equals("transfer-encoding"): return .transferEncoding
+                default: return .other
+                }
+            }
+        }
     }
 
     static func tooLarge(_ most: Int) -> Problem {

@@ -211,8 +211,9 @@ extension ResponseReader {
             // First what Connection names, for those fields are not passed on either.
             var scan = lines
             while let line = scan.next() {
+                guard line.hasPrefix("connection") else { continue }
                 guard let field = HeaderField(line) else { return false }
-                if field.name.equals("connection") { alsoDropped.add(field.value) }
+                if field.name.count == 10, !alsoDropped.add(field.value) { return false }
             }
             if alsoDropped.contains("close") { head.keepAlive = false }
             if minor == 0, alsoDropped.contains("keep-alive") { head.keepAlive = true }

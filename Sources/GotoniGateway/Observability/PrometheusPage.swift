@@ -23,7 +23,9 @@ struct PrometheusPage {
             ("cancelled", counters.cancelled.load(ordering: .relaxed)),
         ] { sample("gotoni_requests_total", [("end", end)], Double(value)) }
         one("gotoni_requests_handled_total", "counter", "Requests read.", counters.handled.load(ordering: .relaxed))
-        one("gotoni_requests_queued_total", "counter", "Requests that waited.", counters.queued.load(ordering: .relaxed))
+        one(
+            "gotoni_requests_queued_total", "counter", "Requests that waited.", counters.queued.load(ordering: .relaxed)
+        )
         one("gotoni_retries_total", "counter", "Attempts on another server.", counters.retried.load(ordering: .relaxed))
         one(
             "gotoni_stale_retries_total", "counter", "Sent again because an idle connection was closed.",
@@ -31,8 +33,12 @@ struct PrometheusPage {
         one("gotoni_ejections_total", "counter", "Servers taken out.", counters.ejections.load(ordering: .relaxed))
         one("gotoni_requests_under_way", "gauge", "Requests not ended.", counters.underWay.load(ordering: .relaxed))
         one("gotoni_queue_length", "gauge", "Requests waiting for a server.", dispatcher.queueLength)
-        one("gotoni_client_connections", "gauge", "Open connections of clients.", counters.connections.load(ordering: .relaxed))
-        one("gotoni_request_bytes_total", "counter", "Bytes of request bodies.", counters.bytesIn.load(ordering: .relaxed))
+        one(
+            "gotoni_client_connections", "gauge", "Open connections of clients.",
+            counters.connections.load(ordering: .relaxed))
+        one(
+            "gotoni_request_bytes_total", "counter", "Bytes of request bodies.",
+            counters.bytesIn.load(ordering: .relaxed))
         one("gotoni_response_bytes_total", "counter", "Bytes of answers.", counters.bytesOut.load(ordering: .relaxed))
         histogram("gotoni_ttft_seconds", "Time to the first byte of an answer, queueing included.", counters.ttft)
         router(dispatcher)
@@ -46,7 +52,9 @@ struct PrometheusPage {
         one("gotoni_open_tickets", "gauge", "Reservations not finished.", statistics.openTickets)
         one("gotoni_routed_total", "counter", "Decisions.", statistics.routed)
         one("gotoni_refused_total", "counter", "Decisions that found no server.", statistics.refused)
-        one("gotoni_expired_tickets_total", "counter", "Tickets ended for silence: a leak if it grows.", statistics.expired)
+        one(
+            "gotoni_expired_tickets_total", "counter", "Tickets ended for silence: a leak if it grows.",
+            statistics.expired)
         one("gotoni_prompt_tokens_total", "counter", "Prompt tokens routed.", statistics.promptTokens)
         one("gotoni_matched_tokens_total", "counter", "Of these believed cached.", statistics.matchedTokens)
         one("gotoni_trie_bytes", "gauge", "Memory of the prefix trie.", statistics.bytes)
@@ -55,7 +63,9 @@ struct PrometheusPage {
 
     private mutating func servers(_ dispatcher: Dispatcher, now: Nanoseconds) {
         let rows = dispatcher.fleet.all.map { server in
-            let info = try? dispatcher.router.withRouter { (router) throws(RouterError) in try router.info(server.id, now: now) }
+            let info = try? dispatcher.router.withRouter { (router) throws(RouterError) in
+                try router.info(server.id, now: now)
+            }
             return (server.name, server.state.withLockedValue { $0 }, info)
         }
         func each(_ name: String, _ type: String, _ help: String, _ value: (Server.State, ServerInfo?) -> Double?) {
@@ -66,17 +76,22 @@ struct PrometheusPage {
         }
         each("gotoni_server_up", "gauge", "1: takes requests.") { state, _ in state.health.state == .up ? 1 : 0 }
         each("gotoni_server_in_flight", "gauge", "Our requests there.") { state, _ in Double(state.inFlight) }
-        each("gotoni_server_limit", "gauge", "Most of our requests there now.") { state, _ in Double(state.limitInForce) }
+        each("gotoni_server_limit", "gauge", "Most of our requests there now.") { state, _ in Double(state.limitInForce)
+        }
         each("gotoni_server_requests_total", "counter", "Requests sent there.") { state, _ in Double(state.requests) }
         each("gotoni_server_failures_total", "counter", "Of these failed.") { state, _ in Double(state.failures) }
-        each("gotoni_server_prompt_tokens_total", "counter", "Prompt tokens sent there.") { state, _ in Double(state.promptTokens) }
+        each("gotoni_server_prompt_tokens_total", "counter", "Prompt tokens sent there.") { state, _ in
+            Double(state.promptTokens)
+        }
         each("gotoni_server_matched_tokens_total", "counter", "Of these believed cached there.") { state, _ in
             Double(state.matchedTokens)
         }
         each("gotoni_server_rtt_seconds", "gauge", "Round trip as the cost has it.") { _, info in
             info?.rtt.map { Double($0) / 1e9 }
         }
-        each("gotoni_server_held_tokens", "gauge", "Tokens believed cached there.") { _, info in info.map { Double($0.heldTokens) } }
+        each("gotoni_server_held_tokens", "gauge", "Tokens believed cached there.") { _, info in
+            info.map { Double($0.heldTokens) }
+        }
         each("gotoni_server_engine_running", "gauge", "Requests running, by the engine.") { state, _ in
             state.report?.running.map(Double.init)
         }
@@ -86,7 +101,8 @@ struct PrometheusPage {
         each("gotoni_server_engine_cache_usage", "gauge", "KV cache in use, 0 to 1, by the engine.") { state, _ in
             state.report?.cacheUsage
         }
-        each("gotoni_server_predicted_cached_tokens_total", "counter", "Expected where the engine reported.") { _, info in
+        each("gotoni_server_predicted_cached_tokens_total", "counter", "Expected where the engine reported.") {
+            _, info in
             info.map { Double($0.parity.predictedTokens) }
         }
         each("gotoni_server_reported_cached_tokens_total", "counter", "Reported by the engine.") { _, info in

@@ -41,7 +41,8 @@ struct RequestExport {
             ("running_tokens_at_routing", known ? .integer(Int(clamping: decision.runningTokens)) : .none),
             ("selected_server", .text(record.serverHost)), ("selected_server_id", .text(record.server)),
         ]
-        let rows = Dictionary(decision.candidates.map { ($0.server.rawValue, $0) }, uniquingKeysWith: { first, _ in first })
+        let rows = Dictionary(
+            decision.candidates.map { ($0.server.rawValue, $0) }, uniquingKeysWith: { first, _ in first })
         for server in servers {
             let row = rows[server.id]
             let share = row.map { Double($0.matchedTokens) / Double(max(1, $0.matchedTokens + $0.uncachedTokens)) }
@@ -52,7 +53,8 @@ struct RequestExport {
             result.append(("\(server.name)_cost", Value(nanoseconds: rows[server.id]?.cost.total)))
         }
         result += [
-            ("status_code", .integer(record.status)), ("success", .truth(record.isSuccess)), ("error", .text(record.error)),
+            ("status_code", .integer(record.status)), ("success", .truth(record.isSuccess)),
+            ("error", .text(record.error)),
             ("policy", known ? .text("\(decision.policy.name)") : .none), ("retries", .integer(record.retries)),
             ("matched_tokens", known ? .integer(decision.matchedTokens) : .none),
             ("cached_tokens", record.cachedTokens.map { .integer($0) } ?? .none),

@@ -95,6 +95,8 @@ final class DecisionLog: Sendable {
         var requestID: String
         var time: Double
         var queueMs: Double
+        /// Nil: no answer began.
+        var ttftMs: Double?
         var decision: DecisionRecord
     }
     private let ring = NIOLockedValueBox(Ring<Entry>(capacity: 100))

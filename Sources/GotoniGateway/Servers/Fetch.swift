@@ -33,28 +33,27 @@ final class Fetch: UpstreamUser {
     /// A connection holds its user weakly.
     private var keep: Fetch?
 
-    private init(promise: EventLoopPromise<Answer>) { self.promise = promise }
-
-    /// The answer to GET `path`; fails with `FetchError`. Call on the loop.
-    static func get(
-        _ path: String, from pool: UpstreamPool, on loop: any EventLoop, timeout: Nanoseconds, apiKey: String?
-    ) -> EventLoopFuture<Answer> {
-        let fetch = Fetch(promise: loop.makePromise())
-        fetch.keep = fetch
-        loop.assumeIsolated().scheduleTask(in: timeout.timeAmount) { fetch.fail(.timeout) }
+    /// Begins GET `path`; `answer` fails with `FetchError`. Call on the loop.
+    init(_ path: String, from pool: UpstreamPool, on loop: any EventLoop, timeout: Nanoseconds, apiKey: String?) {
+        promise = loop.makePromise()
+        keep = self
+        loop.assumeIsolated().scheduleTask(in: timeout.timeAmount) { self.fail(.timeout) }
         if let idle = pool.take() {
-            fetch.send(path, on: idle, pool, apiKey)
+            send(path, on: idle, pool, apiKey)
         } else {
             pool.connect { result in
                 switch result {
                 case .success(let connection):
-                    if fetch.isDone { connection.close() } else { fetch.send(path, on: connection, pool, apiKey) }
-                case .failure: fetch.fail(.refused)
+                    if self.isDone { connection.close() } else { self.send(path, on: connection, pool, apiKey) }
+                case .failure: self.fail(.refused)
                 }
             }
         }
-        return fetch.promise.futureResult
     }
+
+    var answer: EventLoopFuture<Answer> { promise.futureResult }
+
+    func cancel() { fail(.closed) }
 
     private func send(_ path: String, on connection: UpstreamConnection, _ pool: UpstreamPool, _ apiKey: String?) {
         self.connection = connection
@@ -64,7 +63,8 @@ final class Fetch: UpstreamUser {
         sentAt = Clock.now()
         connection.send(
             ByteBuffer(
-                string: "GET \(pool.server.url.prefix)\(path) HTTP/1.1\r\nhost: \(pool.server.url.authority)\r\n\(key)\r\n"),
+                string:
+                    "GET \(pool.server.url.prefix)\(path) HTTP/1.1\r\nhost: \(pool.server.url.authority)\r\n\(key)\r\n"),
             ByteBuffer())
     }
 

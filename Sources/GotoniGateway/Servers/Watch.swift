@@ -1,6 +1,5 @@
 import GotoniCore
 import GotoniEngines
-import Logging
 import NIOConcurrencyHelpers
 import NIOCore
 
@@ -10,7 +9,6 @@ struct Watch: Sendable {
     let server: Server
     let dispatcher: Dispatcher
     let loop: any EventLoop
-    let logger: Logger
 
     /// Where engines tell their load, best source first: SGLang from 0.5.9, vLLM and llama.cpp and SGLang, TensorRT-LLM,
     /// SGLang 0.5.5.
@@ -61,15 +59,10 @@ struct Watch: Sendable {
     }
 
     private func note(_ isAlive: Bool, isDead: Bool, _ now: Nanoseconds) {
-        let before = server.state.withLockedValue { $0.health.state }
         if isAlive {
             dispatcher.answered(server, isProbe: true, now: now)
         } else {
             dispatcher.probeFailed(server, isDead: isDead, now: now)
-        }
-        let after = server.state.withLockedValue { $0.health.state }
-        if before != after {
-            logger.notice("server changed", metadata: ["server": "\(server.name)", "from": "\(before)", "to": "\(after)"])
         }
     }
 
@@ -79,13 +72,11 @@ struct Watch: Sendable {
         while !Task.isCancelled {
             var found = false
             for path in known.map({ [$0] }) ?? Self.paths {
-                guard let answer = try? await get(path, pools), answer.status == 200, let report = Self.read(path, answer)
+                guard let answer = try? await get(path, pools), answer.status == 200,
+                    let report = Self.read(path, answer)
                 else { continue }
                 found = true
-                if known == nil {
-                    known = path
-                    logger.info("reading metrics", metadata: ["server": "\(server.name)", "path": "\(path)"])
-                }
+                known = path
                 let now = Clock.now()
                 server.state.withLockedValue {
                     $0.report = report
@@ -111,13 +102,20 @@ struct Watch: Sendable {
         }
     }
 
+    /// Ends at once when the task is cancelled.
     private func get(_ path: String, _ pools: NIOLoopBoundBox<UpstreamPool?>) async throws -> Fetch.Answer {
-        try await loop.flatSubmit { () -> EventLoopFuture<Fetch.Answer> in
-            guard let pool = pools.value else { return loop.makeFailedFuture(Fetch.FetchError.closed) }
-            return Fetch.get(
+        let fetch = try await loop.submit { () throws -> NIOLoopBound<Fetch> in
+            guard let pool = pools.value else { throw Fetch.FetchError.closed }
+            let fetch = Fetch(
                 path, from: pool, on: loop, timeout: dispatcher.configuration.probeTimeout,
                 apiKey: dispatcher.configuration.upstreamAPIKey)
+            return NIOLoopBound(fetch, eventLoop: loop)
         }.get()
+        return try await withTaskCancellationHandler {
+            try await loop.flatSubmit { fetch.value.answer }.get()
+        } onCancel: {
+            loop.execute { fetch.value.cancel() }
+        }
     }
 
     /// A fifth more or less, so that many proxies do not ask in step.
