@@ -9,13 +9,17 @@ ABI     := 0
 BUILD   := build
 LIB     := $(BUILD)/lib
 SO      := $(LIB)/libgotoni.so.$(ABI)
-GOTONI  := $(BUILD)/bin/gotoni
+BIN     := $(BUILD)/bin
+GOTONI  := $(BIN)/gotoni
+PROXY   := $(BIN)/gotoni-proxy
+ENGINE  := $(BIN)/gotoni-engine
+PROGRAMS := gotoni gotoni-proxy gotoni-engine
 VENV    := .venv
 VPYTHON := $(VENV)/bin/python
 STAGE   := $(BUILD)/stage
 CORE_SOURCES    := $(shell find Sources/C* Sources/GotoniCore -type f) Package.swift
 LIBRARY_SOURCES := $(CORE_SOURCES) $(shell find Sources/GotoniABI include -type f)
-CLI_SOURCES     := $(CORE_SOURCES) $(shell find Sources/GotoniSimulation Sources/gotoni -type f)
+PROGRAM_SOURCES := $(CORE_SOURCES) $(shell find Sources/Gotoni[EGS]* Sources/gotoni* -type f)
 FORMATTED := Package.swift Sources Tests examples/swift
 
 # Swift's crash reporter can hang on a crash that a test provokes.
@@ -29,21 +33,26 @@ help:
 	@echo "make TARGET, one of:"
 	@sed -n 's/^## /  /p' $(MAKEFILE_LIST)
 
-## demo              replay a small trace through every policy (TRACE=file for a Mooncake trace, ARGS='--limit 500')
+## demo              three engines in three regions, the proxy, conversations: who waits how long (KEEP=1 leaves it up)
 .PHONY: demo
-demo: $(SO)
+demo: $(PROXY) $(ENGINE)
+	@$(PYTHON) examples/demo/demo.py --proxy $(PROXY) --engine $(ENGINE) $(if $(KEEP),--keep) $(ARGS)
+
+## replay            replay a small trace through every policy (TRACE=file for a Mooncake trace, ARGS='--limit 500')
+.PHONY: replay
+replay: $(SO)
 	@$(HERE) $(if $(wildcard $(VPYTHON)),$(VPYTHON),$(PYTHON)) examples/python/replay.py $(if $(TRACE),--trace $(TRACE)) $(ARGS)
 
-## cli               build/bin/gotoni, the command line tool (two minutes the first time)
-.PHONY: cli
-cli: $(GOTONI)
+## bin               build/bin/: gotoni, gotoni-proxy and gotoni-engine (six minutes the first time)
+.PHONY: bin
+bin: $(GOTONI)
 
 ## simulate          compare routing policies in virtual time (TRACE=file, ARGS='--policy gorgo,random --time-scale 1,2')
 .PHONY: simulate
 simulate: $(GOTONI)
 	@$(GOTONI) simulate $(if $(TRACE),--trace $(TRACE)) $(ARGS)
 
-## test              everything CI runs: format, build, unit, sanitizers, integration (about 10 minutes on 2 cores)
+## test              everything CI runs: format, build, unit, sanitizers, integration (about 30 minutes on 2 cores)
 .PHONY: test
 test: test-format lib test-unit test-sanitizers test-integration
 	@echo "== all tests passed"
@@ -52,9 +61,15 @@ test: test-format lib test-unit test-sanitizers test-integration
 .PHONY: lib
 lib: $(SO)
 
-## install           into PREFIX (/usr/local): lib/libgotoni.so*, lib/libgotoni.a, lib/pkgconfig/gotoni.pc, include/gotoni.h
+## install           into PREFIX (/usr/local): bin/gotoni*, and what install-lib installs
 .PHONY: install
-install: $(SO)
+install: install-lib $(GOTONI)
+	@install -d $(PREFIX)/bin
+	@for program in $(PROGRAMS); do install -m 755 $(BIN)/$$program $(PREFIX)/bin/$$program; done
+
+## install-lib       into PREFIX: lib/libgotoni.so*, lib/libgotoni.a, lib/pkgconfig/gotoni.pc, include/gotoni.h
+.PHONY: install-lib
+install-lib: $(SO)
 	@install -d $(PREFIX)/lib/pkgconfig $(PREFIX)/include
 	@install -m 755 $(SO) $(PREFIX)/lib/libgotoni.so.$(VERSION)
 	@ln -sf libgotoni.so.$(VERSION) $(PREFIX)/lib/libgotoni.so.$(ABI)
@@ -94,11 +109,33 @@ bench-simulator: $(GOTONI)
 bench-validity: $(GOTONI) $(VENV)/validity-ready
 	@$(VPYTHON) benchmark/validity/validate.py --gotoni $(GOTONI) --out $(BUILD)/validity $(ARGS)
 
-## fuzz              drive the C library with hostile calls for SECONDS (600)
+## bench-peers       gotoni-proxy beside smg, sglang-router, vllm-router, Envoy and haproxy (15 minutes, quiet machine)
+.PHONY: bench-peers
+bench-peers: $(PROXY) $(VENV)/plot-ready
+	@scripts/check-deps peers
+	@benchmark/peers/run --gotoni-proxy $(PROXY) --out $(BUILD)/peers $(ARGS)
+
+## bench-prompts     reading the prompt of a 100 KB body, and 50 requests a second of 100,000 tokens on one core
+.PHONY: bench-prompts
+bench-prompts: $(PROXY)
+	@mkdir -p $(BUILD)/bench
+	@$(CXX) -std=c++17 -O2 -ISources/CSimdjson/include -o $(BUILD)/bench/reading benchmark/prompts/reading.cpp \
+		Sources/CSimdjson/*.cpp $$(pkg-config --cflags --libs simdjson libxxhash)
+	@$(BUILD)/bench/reading 100 26
+	@$(PYTHON) benchmark/prompts/long.py --gotoni-proxy $(PROXY)
+
+## chaos             100,000 requests while engines die, hang and restart, clients leave and the proxy is replaced
+.PHONY: chaos
+chaos: $(PROXY) $(ENGINE) $(VENV)/client-ready
+	@Tests/gotoni-proxyTests/chaos --proxy $(PROXY) --engine $(ENGINE) --out $(BUILD)/chaos $(ARGS)
+
+## fuzz              hostile input for SECONDS (600) each: calls of the C library, bodies and metrics, HTTP answers
 SECONDS_TO_FUZZ = $(or $(SECONDS),600)
 .PHONY: fuzz
 fuzz: | deps
 	@Tests/Fuzz/run --seconds $(SECONDS_TO_FUZZ)
+	@Tests/Fuzz/run-engines --seconds $(SECONDS_TO_FUZZ)
+	@Tests/Fuzz/run-gateway --seconds $(SECONDS_TO_FUZZ)
 
 ## format            rewrite the Swift sources in the project's format
 .PHONY: format
@@ -144,7 +181,8 @@ test-sanitizers: | deps
 
 ## test-integration  the built library from C, Python and Swift; examples; wheel; a short fuzz run
 .PHONY: test-integration
-test-integration: $(SO) $(GOTONI) $(VENV)/ready $(VENV)/plot-ready
+test-integration: $(SO) $(GOTONI) $(VENV)/ready $(VENV)/plot-ready $(VENV)/client-ready
+	@scripts/check-deps test
 	$(say) "C library through its header"
 	@$(MAKE) --no-print-directory -s install PREFIX=$(STAGE)
 	@Tests/GotoniABITests/run --library-dir $(LIB) --include include --build $(BUILD)/abi-tests --prefix $(STAGE)
@@ -157,10 +195,22 @@ test-integration: $(SO) $(GOTONI) $(VENV)/ready $(VENV)/plot-ready
 	@Tests/examples/run $(BUILD)
 	$(say) "the command line tool"
 	@Tests/gotoniTests/run --gotoni $(GOTONI) --traces examples/traces --build $(BUILD)/gotoni-tests --python $(VPYTHON)
+	$(say) "the simulated engine"
+	@Tests/gotoni-engineTests/run --engine $(ENGINE) --python $(VPYTHON) --build $(BUILD)/engine-tests
+	$(say) "the proxy in front of three engines"
+	@Tests/gotoni-proxyTests/run --proxy $(PROXY) --engine $(ENGINE) --python $(VPYTHON) --build $(BUILD)/proxy-tests
+	$(say) "chaos, the small one"
+	@Tests/gotoni-proxyTests/chaos --proxy $(PROXY) --engine $(ENGINE) --requests 5000 --out $(BUILD)/chaos-small
+	$(say) "the live page in a browser"
+	@Tests/dashboard/run --python $(VPYTHON) --out $(BUILD)/dashboard
+	$(say) "the demo, the short one"
+	@$(PYTHON) examples/demo/demo.py --proxy $(PROXY) --engine $(ENGINE) --quick
 	$(say) "the documents are true"
 	@$(HERE) $(VPYTHON) Tests/documents/check.py
-	$(say) "fuzz, 30 seconds"
+	$(say) "fuzz, 30 seconds each"
 	@Tests/Fuzz/run --seconds 30
+	@Tests/Fuzz/run-engines --seconds 30
+	@Tests/Fuzz/run-gateway --seconds 30
 
 # ----- What the targets need ---------------------------------------------------------------------------
 
@@ -180,12 +230,17 @@ $(SO): $(LIBRARY_SOURCES)
 	@ln -sf libgotoni.so.$(ABI) $(LIB)/libgotoni.so
 	@strip --strip-unneeded -o $@ .build-embedded/release/libgotoni-shared.so
 
-$(GOTONI): $(CLI_SOURCES)
+# One build makes all programs; the standard library is linked in, so they run where no Swift is. Run-time checks of
+# exclusive access are an eighth of the proxy's instructions a request: the tests' builds have them, these do not.
+PROGRAM_FLAGS := -Xswiftc -use-ld=lld -Xswiftc -enforce-exclusivity=unchecked
+$(GOTONI) $(PROXY) $(ENGINE) &: $(PROGRAM_SOURCES)
 	@scripts/check-deps
-	$(say) "gotoni (two minutes the first time)"
-	@swift build --quiet -c release --static-swift-stdlib -Xswiftc -use-ld=lld --scratch-path .build-cli --product gotoni
-	@mkdir -p $(@D)
-	@strip -o $@ .build-cli/release/gotoni
+	$(say) "the programs (six minutes the first time)"
+	@mkdir -p $(BIN)
+	@for program in $(PROGRAMS); do \
+		swift build --quiet -c release --static-swift-stdlib $(PROGRAM_FLAGS) --scratch-path .build-cli \
+			--product $$program && strip -o $(BIN)/$$program .build-cli/release/$$program || exit 1; \
+	done
 
 $(VENV)/made: bindings/python/requirements-dev.txt
 	@scripts/check-deps
@@ -197,6 +252,11 @@ $(VENV)/made: bindings/python/requirements-dev.txt
 $(VENV)/ready: bindings/python/requirements-dev.txt | $(VENV)/made
 	$(say) "Python packages for the tests, into $(VENV) (pytest, numpy, pyright: 350 MB, under a minute)"
 	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(VENV)/client-ready: Tests/gotoni-proxyTests/requirements.txt Tests/gotoni-engineTests/requirements.txt | $(VENV)/made
+	$(say) "httpx and OpenAI's client, into $(VENV)"
+	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check $(addprefix -r ,$^)
 	@touch $@
 
 $(VENV)/bench-ready: benchmark/micro/requirements.txt | $(VENV)/made

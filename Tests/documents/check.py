@@ -23,7 +23,7 @@ def read(path: str) -> str:
 
 def module_map() -> list[str]:
     """Rows of the table are the targets of the manifest; imports stay within the third column."""
-    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \|([^|]*)\|$", read("Sources/README.md"), re.M)
+    rows = re.findall(r"^\| `([\w-]+)` \| [^|]+ \|([^|]*)\|$", read("Sources/README.md"), re.M)
     allowed = {name: set(re.findall(r"`(\w+)`", cell)) for name, cell in rows}
     dump = subprocess.run(["swift", "package", "dump-package"], cwd=ROOT, capture_output=True, check=True)
     manifest = json.loads(dump.stdout)["targets"]
@@ -31,7 +31,7 @@ def module_map() -> list[str]:
     problems = [f"{name} is in the manifest or in the table only" for name in targets ^ allowed.keys()]
     for name in targets & allowed.keys():
         for source in (ROOT / "Sources" / name).rglob("*.swift"):
-            imports = set(re.findall(r"^(?:\w+ )?import (\w+)", source.read_text(), re.M))
+            imports = set(re.findall(r"^(?:@?\w+ )?import (\w+)", source.read_text(), re.M))
             problems += [f"{source.name} imports {other}" for other in sorted(imports - allowed[name])]
     return problems
 
@@ -52,7 +52,7 @@ def file_list() -> list[str]:
 def make_targets() -> list[str]:
     targets = set(re.findall(r"^([\w-]+):", read("Makefile"), re.M))
     problems = []
-    for document in ("README.md", "CONTRIBUTING.md", "benchmark/README.md"):
+    for document in ("README.md", "CONTRIBUTING.md", "benchmark/README.md", "benchmark/peers/README.md", "examples/demo/README.md"):
         # Commands only: in code, and not the word "make" of a sentence.
         code = " ".join(re.findall(r"`[^`]+`|^    .*$", read(document), re.M))
         problems += [f"{document}: make {t}" for t in re.findall(r"\bmake ([\w-]+)", code) if t not in targets]
@@ -115,6 +115,7 @@ def version() -> list[str]:
         "Makefile": r"^VERSION := (.+)$",
         "bindings/python/pyproject.toml": r'^version = "([^"]+)"',
         "Sources/gotoni/Gotoni.swift": r'number = "([^"]+)"',
+        "Sources/gotoni-proxy/GotoniProxy.swift": r'version = "([^"]+)"',
         "CHANGELOG.md": r"^## Unreleased \(([^)]+)\)|^## ([0-9.]+)",
     }
     found = {}

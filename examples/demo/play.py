@@ -1,0 +1,100 @@
+"""Plays a workload through the proxy, as its users would: who has an answer goes on with it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import time
+from typing import Callable
+
+from client import Answer, AnswerError, Client
+from workload import Conversation, Workload
+
+
+CONNECTIONS = 8  # to each engine before it is measured; more are hardly ever in use
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    request_id: str
+    answer: Answer | None
+    error: str
+    late_ms: float  # after it should have been sent, which is this program's doing
+
+
+def body_of(conversation: str, messages: list[dict[str, str]], answer_tokens: int) -> bytes:
+    return json.dumps(
+        {
+            "model": "simulated",
+            "messages": messages,
+            "max_tokens": answer_tokens,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "prompt_cache_key": conversation,  # what session-affinity goes by
+        }
+    ).encode()
+
+
+async def play(
+    workload: Workload, host: str, port: int, tag: str, told: Callable[[Sample], None] = lambda sample: None
+) -> list[Sample]:
+    """All conversations, each from its start on. `told` hears of every request when it is over."""
+    client = Client(host, port)
+    samples: list[Sample] = []
+    begin = time.perf_counter() + 0.05
+
+    def over(sample: Sample) -> None:
+        samples.append(sample)
+        told(sample)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for conversation in workload.conversations:
+                group.create_task(converse(client, conversation, begin + conversation.start_s, tag, over))
+    finally:
+        client.close()
+    return samples
+
+
+async def converse(
+    client: Client, conversation: Conversation, start: float, tag: str, over: Callable[[Sample], None]
+) -> None:
+    """A failed turn ends its conversation: its user has nothing to answer to."""
+    name = f"{tag}-{conversation.number}"
+    messages = [{"role": "system", "content": conversation.system}]
+    due = start
+    for number, turn in enumerate(conversation.turns):
+        messages.append({"role": "user", "content": turn.text})
+        # Before the wait, so that it does not delay anybody's first token.
+        body = body_of(name, messages, turn.answer_tokens)
+        due += turn.pause_s
+        await asyncio.sleep(due - time.perf_counter())
+        late = max(time.perf_counter() - due, 0) * 1000
+        request_id = f"{name}-{number}"
+        try:
+            answer = await client.chat(body, request_id)
+        except AnswerError as error:
+            over(Sample(request_id, None, str(error), late))
+            return
+        due = time.perf_counter()
+        over(Sample(request_id, answer, "", late))
+        messages.append({"role": "assistant", "content": answer.text})
+
+
+async def warm(systems: tuple[str, ...], regions: int, host: str, port: int, tag: str) -> None:
+    """Under round-robin: every engine gets connections, then what each assistant is told.
+
+    A fleet that has run for a minute is in this state. Without it the first half of each short run would show how
+    policies fill empty caches, and new connections, which cost a round trip, would be counted as routing.
+    """
+    client = Client(host, port)
+    try:
+        hello = [{"role": "user", "content": "hello"}]
+        requests = (client.chat(body_of(f"{tag}-{n}", hello, 1), f"{tag}-{n}") for n in range(regions * CONNECTIONS))
+        await asyncio.gather(*requests)
+        for index, system in enumerate(systems):
+            body = body_of(f"{tag}-s{index}", [{"role": "system", "content": system}, *hello], 1)
+            await asyncio.gather(*(client.chat(body, f"{tag}-s{index}-{n}") for n in range(regions)))
+    finally:
+        client.close()
