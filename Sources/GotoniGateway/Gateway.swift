@@ -22,7 +22,8 @@ public final class Gateway: Sendable {
         var listeners: [any Channel] = []
         var watches: [UInt64: Task<Void, Never>] = [:]
         var maintenance: Task<Void, Never>?
-        var isDraining = false
+        /// Set once stopping has begun; gives what `stop` gives.
+        var stopping: Task<Bool, Never>?
     }
 
     /// Nothing is opened yet. Throws what is wrong with the configuration.
@@ -69,10 +70,19 @@ public final class Gateway: Sendable {
     }
 
     /// Stops accepting, lets requests finish, closes. `settle`: how long idle connections stay open for requests that
-    /// are on their way; not for longer than the drain timeout. True: nothing was cut off.
+    /// are on their way; not for longer than the drain timeout. True: nothing was cut off. A second call waits for the
+    /// first.
     public func stop(settle: Nanoseconds = Nanoseconds(milliseconds: 500)) async -> Bool {
+        let stopping = state.withLockedValue { state in
+            let task = state.stopping ?? Task { await drainAndClose(settle: settle) }
+            state.stopping = task
+            return task
+        }
+        return await stopping.value
+    }
+
+    private func drainAndClose(settle: Nanoseconds) async -> Bool {
         let (listeners, tasks) = state.withLockedValue { state in
-            state.isDraining = true
             let tasks = Array(state.watches.values) + (state.maintenance.map { [$0] } ?? [])
             defer {
                 state.listeners = []
@@ -99,7 +109,7 @@ public final class Gateway: Sendable {
         return cut == 0
     }
 
-    public var isDraining: Bool { state.withLockedValue(\.isDraining) }
+    public var isDraining: Bool { state.withLockedValue { $0.stopping != nil } }
 
     /// Open requests, tickets and waiting requests: all zero once nothing is under way. For tests and for stopping.
     public var leftovers: (requests: Int, tickets: Int, waiting: Int) {
@@ -177,9 +187,9 @@ public final class Gateway: Sendable {
         while !Task.isCancelled {
             try? await Task.sleep(nanoseconds: 250_000_000)
             let now = Clock.now()
-            var grew = false
-            for server in dispatcher.fleet.all where dispatcher.applyLimit(server, now: now) { grew = true }
-            if grew { dispatcher.offer(chain: true) }
+            for server in dispatcher.fleet.all where dispatcher.applyLimit(server, now: now) {
+                dispatcher.offer(FreePlace(server: server.id, isOneOfMany: true))
+            }
         }
     }
 

@@ -1,4 +1,5 @@
 public import GotoniCore
+import NIOCore
 
 /// What a gateway is made with. Defaults are those of `gotoni-proxy`.
 public struct GatewayConfiguration: Sendable {
@@ -50,7 +51,11 @@ public struct GatewayConfiguration: Sendable {
 
         public var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
         /// Only this machine can reach it.
-        public var isLoopback: Bool { host == "localhost" || host == "::1" || host.hasPrefix("127.") }
+        public var isLoopback: Bool {
+            // A name may begin with 127. and be anywhere.
+            let isAddress = (try? SocketAddress(ipAddress: host, port: port)) != nil
+            return isAddress ? host == "::1" || host.hasPrefix("127.") : host == "localhost"
+        }
     }
 
     // Where it listens.
@@ -93,7 +98,8 @@ public struct GatewayConfiguration: Sendable {
     /// Between two reads of an answer; 0: none.
     public var idleTimeout = Nanoseconds(milliseconds: 120_000)
     public var drainTimeout = Nanoseconds(milliseconds: 30_000)
-    /// Idle connections to a server are closed before it does; engines on uvicorn close after 5 s.
+    /// Connections to a server that are idle for longer are closed. Engines on uvicorn close theirs after 5 s; a request
+    /// that meets a closing connection is sent again on a new one.
     public var upstreamKeepAlive = Nanoseconds(milliseconds: 60_000)
     public var retries = 2
 

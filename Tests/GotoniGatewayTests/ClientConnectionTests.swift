@@ -68,7 +68,6 @@ extension Sockets {
             Hostile("HTTP/0.9", "GET /x\r\n\r\n"),
             Hostile("the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
             Hostile("HTPT", "GET /x HTPT/1.1\r\nHost: a\r\n\r\n"),
-            Hostile("two spaces", "GET  /x HTTP/1.1\r\nHost: a\r\n\r\n"),
             Hostile("a space in the target", "GET /x y HTTP/1.1\r\nHost: a\r\n\r\n"),
             Hostile("a tab in the target", "GET /x\ty HTTP/1.1\r\nHost: a\r\n\r\n"),
             Hostile("NUL in the target", "GET /x\0y HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -195,7 +194,8 @@ extension Sockets {
             }
         }
 
-        /// Far more than is read ahead: nothing is lost.
+        /// Far more than is read ahead: what is answered is whole and in order, then the connection ends, so that the client
+        /// knows what it has to send again.
         @Test func manyPipelinedRequests() async throws {
             try await withGateway { running in
                 let client = try await running.client()
@@ -204,9 +204,15 @@ extension Sockets {
                 client.send("GET /first HTTP/1.1\r\nHost: a\r\n\r\n" + String(repeating: one, count: 3000))
                 try await running.engines[0].next().answer()
                 #expect(try await client.answer().status == 200)
-                for _ in 0..<3000 { #expect(try await client.answer().status == 400) }
-                client.get("/health")
-                #expect(try await client.answer().status == 200)
+                var answered = 0
+                while let answer = try? await client.answer() {
+                    #expect(answer.status == 400)
+                    answered += 1
+                }
+                #expect((ClientConnection.mostAhead / 2 - 1...ClientConnection.mostAhead).contains(answered))
+                let other = try await running.client()
+                other.get("/health")
+                #expect(try await other.answer().status == 200)
             }
         }
 

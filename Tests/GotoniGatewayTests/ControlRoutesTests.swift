@@ -374,7 +374,8 @@ extension Sockets {
                 }
                 #expect(Set(seen).count == seen.count)
                 let buckets = page.filter { $0.name == "gotoni_ttft_seconds_bucket" }.compactMap(\.value)
-                #expect(buckets == buckets.sorted() && buckets.count == Histogram.bounds.count + 1)
+                #expect(buckets.count == Histogram.bounds.count + 1)
+                #expect(buckets == buckets.sorted())
             }
         }
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from typing import Any
 
 from programs import Engine, Proxy, fresh_text, metrics, started, until
 
@@ -110,6 +111,35 @@ def policies_and_knobs_change_at_run_time() -> None:
             answer = proxy.ask("POST", "/proxy/tune", wrong)
             assert answer.status == 400, (wrong, answer)
         assert proxy.get("/proxy/tune") == before
+
+
+def looking_changes_nothing() -> None:
+    """A GET or a HEAD never changes anything: pages, crawlers and prefetching send them in others' names."""
+    engines, proxy = _with_engines(1)
+    with started(proxy, *engines):
+        proxy.chat(fresh_text(2_000))
+        proxy.until_quiet()
+
+        def state() -> tuple[Any, ...]:
+            status = proxy.status()
+            names = [(server["id"], server["state"] == "draining") for server in status["servers"]]
+            return names, status["routing_policy"], proxy.get("/proxy/tune"), len(proxy.records())
+
+        before = state()
+        held = proxy.get("/proxy/prefix/stats")["held_tokens"]
+        for path in (
+            "/proxy/servers/drain?id=e0",
+            "/proxy/servers/undrain?id=e0",
+            "/proxy/cache/clear",
+            "/proxy/metrics/clear",
+            "/proxy/metrics/enable?enabled=false",
+        ):
+            for method in ("GET", "HEAD"):
+                answer = proxy.ask(method, path)
+                assert answer.status == 405 and answer.field("allow") == "POST", (method, path, answer)
+        for path in ("/proxy/servers?id=e0&url=http://127.0.0.1:9", "/proxy/tune?ms_per_token=9", "/proxy/policy?policy=random"):
+            assert proxy.ask("GET", path).status in (200, 405), path
+        assert state() == before and proxy.get("/proxy/prefix/stats")["held_tokens"] == held > 0
 
 
 def servers_come_and_go_at_run_time() -> None:

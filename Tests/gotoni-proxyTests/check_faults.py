@@ -202,31 +202,58 @@ def an_answer_that_stops_is_ended() -> None:
             proxy.until_quiet()
 
 
-def no_server_is_one_honest_503() -> None:
+def nobody_there_is_one_honest_error() -> None:
+    """The last server stays in, for then it serves as soon as it is back; until then everybody is told at once."""
     a, b, proxy = _two()
     with started(a, b, proxy):
         ports = a.port, b.port
         a.kill()
         b.kill()
-        began = time.monotonic()
-        answer = proxy.chat("x")
-        assert answer.status in (502, 503) and answer.json()["error"]["code"], answer
-        assert time.monotonic() - began < 3
-        until("the health check fails", lambda: proxy.ask("GET", "/health").status == 503)
-        answer = proxy.chat("x")
-        answer.problem(503, "no_server")
-        assert int(answer.field("retry-after") or 0) >= 1, answer
+        until("one is ejected", lambda: "ejected" in (proxy.server("a")["state"], proxy.server("b")["state"]))
         with Raw(proxy.port) as raw:
-            # One answer, and the connection stays.
+            # One answer each, and the connection stays.
             for _ in range(3):
+                began = time.monotonic()
                 raw.send(request("POST", CHAT, json.dumps(chat("x")).encode()))
-                raw.answer().problem(503, "no_server")
-        proxy.ask("GET", "/v1/models").problem(503, "no_server")
+                answer = raw.answer()
+                assert answer.status in (502, 503), answer
+                answer.problem(answer.status, "upstream_failed" if answer.status == 502 else "no_server")
+                assert answer.keeps and time.monotonic() - began < 2, answer
+        assert proxy.ask("GET", "/v1/models").status in (502, 503)
         proxy.until_quiet()
         c, d = Engine(port=ports[0]), Engine(port=ports[1])
         with started(c, d):
-            until("somebody is back", lambda: proxy.ask("GET", "/health").status == 200)
-            assert proxy.chat("x").status == 200
+            until("it serves again", lambda: proxy.chat("x").status == 200, 2)
+
+
+def health_does_not_call_the_dead_available() -> None:
+    """Who stands before the proxy asks /health whether to send anything: not while nobody listens at any server."""
+    a, b, proxy = _two()
+    with started(a, b, proxy):
+        a.kill()
+        until("half of them are", lambda: proxy.ask("GET", "/health").text.startswith("healthy: 1/2"))
+        b.kill()
+        until("none is", lambda: proxy.ask("GET", "/health").status == 503, 5)
+
+
+def nothing_is_tried_again_after_the_first_byte() -> None:
+    a, b, proxy = _two("--eject-after", "100", "--policy", "round-robin")
+    with started(a, b, proxy):
+        for engine in (a, b):
+            engine.fault(cut_after_chunks=1)
+        for number in range(4):
+            with Raw(proxy.port, request("POST", CHAT, json.dumps(chat(f"{number}", 50, stream=True)).encode())) as raw:
+                assert raw.head().status == 200
+                try:
+                    pieces = b"".join(raw.chunks())
+                    assert False, f"a complete answer: {pieces!r}"
+                except Broken:
+                    pass
+        proxy.until_quiet()
+        status = proxy.status()
+        assert status["total_retried"] == 0 and status["total_failed"] == 4, status
+        requests = [proxy.server(name)["requests"] for name in "ab"]
+        assert sum(requests) == 4, requests
 
 
 def without_servers_there_is_no_server() -> None:

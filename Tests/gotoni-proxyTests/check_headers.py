@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-
+import time
 
 from programs import Proxy, started
-from wire import Answer, Raw, Recorder, Seen, ask, request
+from wire import OK, Answer, Raw, Recorder, Seen, ask, request
 
 CHAT = "/v1/chat/completions"
 MINIMAL = b'{"messages":[{"role":"user","content":"x"}]}'
@@ -151,6 +151,20 @@ def an_answer_that_can_be_read_in_two_ways_is_none() -> None:
     ):
         answer, _ = _through(reply=reply, options=("--retries", "0"))
         answer.problem(502, "upstream_failed")
+
+
+def an_answer_before_the_body_was_read_ends_the_connection() -> None:
+    """A server that refuses a large body at its head and reads no further: its connection is not used again."""
+    refusal = b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\n{}"
+    with Recorder(lambda seen: refusal if seen.method == "PUT" else OK, early=1 << 20) as server:
+        proxy = Proxy("--threads", "1", servers=[f"a=http://127.0.0.1:{server.port}"])
+        with started(proxy):
+            for _ in range(3):
+                assert ask(proxy.port, "PUT", "/upload", b"x" * (24 << 20)).status == 413
+                began = time.monotonic()
+                assert ask(proxy.port, "POST", CHAT, MINIMAL).status == 200
+                assert time.monotonic() - began < 2, time.monotonic() - began
+            proxy.until_quiet()
 
 
 def a_connection_is_used_again() -> None:

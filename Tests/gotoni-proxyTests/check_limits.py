@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 from programs import Engine, Proxy, chat, shared, started, until
@@ -62,31 +63,133 @@ def an_oversized_body_is_refused() -> None:
             assert len(server.seen) == 1 and proxy.is_running()
 
 
+def _post(fields: bytes, body: bytes) -> bytes:
+    return b"POST /x HTTP/1.1\r\nhost: a\r\n" + fields + b"\r\n" + body
+
+
+# What two servers in a row might read as two different requests (RFC 9112, section 11.2), and what is no request.
+AMBIGUOUS = (
+    _post(b"content-length: 5\r\ntransfer-encoding: chunked\r\n", b"0\r\n\r\n"),
+    _post(b"transfer-encoding: chunked\r\ncontent-length: 5\r\n", b"0\r\n\r\n"),
+    _post(b"content-length: 5\r\ncontent-length: 6\r\n", b"hello!"),
+    _post(b"content-length: 5, 6\r\n", b"hello!"),
+    _post(b"content-length: +5\r\n", b"hello"),
+    _post(b"content-length: -5\r\n", b"hello"),
+    _post(b"content-length: 0x5\r\n", b"hello"),
+    _post(b"content-length: 5 5\r\n", b"hello"),
+    _post(b"transfer-encoding: gzip, chunked\r\n", b"0\r\n\r\n"),
+    _post(b"transfer-encoding: chunked, identity\r\n", b"0\r\n\r\n"),
+    _post(b"transfer-encoding: xchunked\r\n", b"0\r\n\r\n"),
+    _post(b"transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n", b"0\r\n\r\n"),
+    _post(b"transfer-encoding: chunked\r\n", b"xyz\r\n"),
+    _post(b"transfer-encoding: chunked\r\n", b"-1\r\n"),
+    _post(b"transfer-encoding: chunked\r\n", b"0x1\r\na\r\n0\r\n\r\n"),
+    _post(b"transfer-encoding: chunked\r\n", b"fffffffffffffffff\r\n"),
+    _post(b"transfer-encoding: chunked\r\n", b"1\r\nab\r\n0\r\n\r\n"),
+    b"GET /x HTTP/1.1\r\nhost: a\r\nbad name: 1\r\n\r\n",
+    b"GET /x HTTP/1.1\r\nhost : a\r\n\r\n",
+    b"GET /x HTTP/1.1\r\nhost: a\r\nx: a\x00b\r\n\r\n",
+    b"GET /x HTTP/1.1\r\n\r\n",
+    b"GET /x HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
+    b"GET /x\r\n\r\n",
+    b"GET /x y HTTP/1.1\r\nhost: a\r\n\r\n",
+    b"nonsense\r\n\r\n",
+)
+
+
 def requests_that_can_be_read_in_two_ways_are_refused() -> None:
     with Recorder() as server:
         proxy = Proxy(servers=[f"a=http://127.0.0.1:{server.port}"])
         with started(proxy):
-            for text in (
-                b"POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-                b"POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello!",
-                b"POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: +5\r\n\r\nhello",
-                b"POST /x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-                b"POST /x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n",
-                b"GET /x HTTP/1.1\r\nhost: a\r\nbad name: 1\r\n\r\n",
-                b"GET /x HTTP/1.1\r\nhost : a\r\n\r\n",
-                b"GET /x HTTP/1.1\r\n\r\n",
-                b"GET /x HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
-                b"GET /x\r\n\r\n",
-                b"GET /x HTTP/2.0\r\nhost: a\r\n\r\n",
-                b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-                b"CONNECT example.org:443 HTTP/1.1\r\nhost: a\r\n\r\n",
-                b"TRACE / HTTP/1.1\r\nhost: a\r\n\r\n",
+            wrong = []
+            for text in AMBIGUOUS:
+                with Raw(proxy.port, text) as raw:
+                    raw.socket.settimeout(3)
+                    try:
+                        said = raw.to_the_end()
+                    except TimeoutError:
+                        said = b"the connection is left open after " + raw.buffer
+                # One answer, and then the end: whatever follows is not read as a request.
+                if said[:12] not in (b"HTTP/1.1 400", b"HTTP/1.1 413", b"HTTP/1.1 501") or len(re.findall(rb"HTTP/1\.1 \d{3} ", said)) != 1:
+                    wrong.append((text, said[:60]))
+            assert not wrong, "\n".join(f"{text!r} got {said!r}" for text, said in wrong)
+            assert server.seen == [], server.seen
+            assert proxy.ask("GET", "/x").status == 200
+
+
+def other_protocols_are_refused() -> None:
+    with Recorder() as server:
+        proxy = Proxy(servers=[f"a=http://127.0.0.1:{server.port}"])
+        with started(proxy):
+            for text, statuses in (
+                (b"GET /x HTTP/2.0\r\nhost: a\r\n\r\n", (505,)),
+                (b"GET /x HTTP/1.2\r\nhost: a\r\n\r\n", (505,)),
+                (b"GET /x HTTP/1.9\r\nhost: a\r\n\r\n", (505,)),
+                (b"GET /x HTTP/0.9\r\nhost: a\r\n\r\n", (400, 505)),
+                (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (400, 505)),
+                (b"CONNECT example.org:443 HTTP/1.1\r\nhost: a\r\n\r\n", (501,)),
+                (b"TRACE / HTTP/1.1\r\nhost: a\r\n\r\n", (501,)),
             ):
                 with Raw(proxy.port, text) as raw:
                     said = raw.to_the_end()
-                    assert not said or said.split(b" ")[1][:1] in (b"4", b"5"), (text, said)
+                    assert said.startswith(b"HTTP/1.1 ") and int(said[9:12]) in statuses, (text, said[:60])
+            # The first bytes of TLS: nobody there could read an answer.
+            with Raw(proxy.port, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03") as raw:
+                said = raw.to_the_end()
+                assert not said or said.startswith(b"HTTP/1.1 400 "), said
             assert server.seen == [], server.seen
-            assert proxy.ask("GET", "/x").status == 200
+
+
+def an_offered_upgrade_is_not_taken() -> None:
+    """And the connection goes on, or says that it does not."""
+    proxy, _ = shared()
+    body = json.dumps(chat("up", 2)).encode()
+    offer = {"connection": "upgrade, http2-settings", "upgrade": "h2c", "http2-settings": "AAMAAABkAAQAoAAAAAIAAAAA"}
+    with Raw(proxy.port, request("POST", CHAT, body, offer)) as raw:
+        answer = raw.answer()
+        assert answer.status == 200, answer
+        if answer.keeps:
+            raw.send(request("POST", CHAT, body))
+            assert raw.answer().status == 200
+        else:
+            assert raw.is_closed()
+
+
+def bytes_behind_a_request_end_the_connection() -> None:
+    """What is no request behind one that is being answered: the answer comes, then the end, and nobody waits."""
+    proxy, _ = shared()
+    body = json.dumps(chat("followed", 20, stream=True)).encode()
+    for rest in (b"\x00\x01\x02", b"nonsense\r\n\r\n", b"GET /x HTTP/1.1\r\nbad name: 1\r\n\r\n"):
+        for is_late in (False, True):
+            with Raw(proxy.port, request("POST", CHAT, body) + (b"" if is_late else rest)) as raw:
+                answer = raw.head()
+                if is_late:
+                    raw.send(rest)
+                pieces = b"".join(raw.chunks())
+                assert answer.status == 200 and pieces.endswith(b"data: [DONE]\n\n"), (rest, answer)
+                raw.socket.settimeout(3)
+                # Nothing but a refusal may come.
+                said = raw.to_the_end()
+                assert not said or said.startswith(b"HTTP/1.1 400 "), (rest, said)
+
+
+def expectations() -> None:
+    with Recorder() as server:
+        proxy = Proxy("--max-body", "10000", servers=[f"a=http://127.0.0.1:{server.port}"])
+        with started(proxy):
+            body = json.dumps(chat("x")).encode()
+            fields = {"expect": "100-continue", "content-length": str(len(body))}
+            with Raw(proxy.port, request("POST", CHAT, b"", fields)) as raw:
+                assert raw.answer().status == 100
+                raw.send(body)
+                assert raw.answer().status == 200
+            assert server.seen[-1].body == body and server.seen[-1].field("expect") is None, server.seen[-1].raw
+            # Too large: said instead of "continue".
+            with Raw(proxy.port, request("POST", CHAT, b"", {**fields, "content-length": "20000"})) as raw:
+                raw.answer().problem(413, "body_too_large")
+            with Raw(proxy.port, request("POST", CHAT, b"", {**fields, "expect": "a-miracle"})) as raw:
+                raw.answer().problem(417, "unknown_expectation")
+            assert len(server.seen) == 1
 
 
 def a_header_that_is_too_large_is_refused() -> None:

@@ -68,6 +68,32 @@ def openai_tools() -> None:
         assert name == "weather" and "city" in json.loads(arguments), (name, arguments)
 
 
+def part_arrays_are_read() -> None:
+    """The words in parts, the same again, and as one string: each is found where the one before was put."""
+    proxy, _ = shared()
+    text = fresh_text(8_000)
+    parts = [{"type": "text", "text": text[:6_000]}, {"type": "text", "text": text[6_000:]}]
+    client, records = _client(), []
+    for number, content in enumerate((parts, parts, text)):
+        identity = f"parts-{text[:8]}-{number}"
+        answer = client.chat.completions.create(
+            model="m",
+            messages=[{"role": "user", "content": content}],  # type: ignore[arg-type,misc,list-item]
+            max_tokens=2,
+            extra_headers={"x-request-id": identity},
+        )
+        assert answer.usage and answer.usage.completion_tokens == 2, answer
+        records.append(proxy.record(identity))
+    assert records[0]["tokens"] >= 2_000 and records[0]["matched_tokens"] == 0, records[0]
+    assert records[1]["matched_tokens"] >= 0.95 * records[1]["tokens"], records[1]
+    # Between two parts there may be a mark, so the string is the same up to there.
+    assert records[2]["matched_tokens"] >= 0.7 * records[2]["tokens"], records[2]
+    # What is no text is passed on as well.
+    picture = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}, {"type": "text", "text": "what?"}]
+    answer = proxy.ask("POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": picture}], "max_tokens": 2})
+    assert answer.status == 200, answer
+
+
 def openai_models() -> None:
     assert [model.id for model in _client().models.list()] == ["simulated"]
 
@@ -164,8 +190,12 @@ def curl_uploads_a_megabyte_with_expect() -> None:
 
 def a_prompt_of_100k_tokens() -> None:
     proxy, _ = shared()
-    answer = proxy.chat(fresh_text(400_000), 3)
-    assert answer.status == 200 and answer.json()["usage"]["prompt_tokens"] >= 100_000, answer.text[:300]
+    text = fresh_text(420_000)
+    for streams in (False, True):
+        answer = proxy.chat(text, 3, stream=streams, stream_options={"include_usage": True} if streams else None)
+        assert answer.status == 200, answer.text[:300]
+        usage = json.loads(events(answer.body)[-2])["usage"] if streams else answer.json()["usage"]
+        assert usage["prompt_tokens"] >= 100_000, usage
 
 
 def tokens_come_one_by_one() -> None:

@@ -142,7 +142,7 @@ def a_successor_takes_the_port_without_a_gap() -> None:
             second = Proxy("--reuse-port", "true", servers=[f"a={engine.url}"], listen=listen, ready=False)
             with started(second):
                 # The port is both's: whom one reaches is the kernel's choice.
-                until("the second is up", lambda: "reading metrics" in second.words())
+                until("the second is up", lambda: "server is up" in second.words())
                 first.signal(signal.SIGTERM)
                 served = 0
                 while first.is_running():

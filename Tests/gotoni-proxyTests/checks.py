@@ -45,12 +45,12 @@ def main() -> None:
             try:
                 check()
                 passed += 1
-                print(f"  {time.monotonic() - began:5.2f} s  {name}", flush=True)
+                print(f"  ok      {time.monotonic() - began:5.2f} s  {name}", flush=True)
             except Exception:
                 failed += 1
-                print(f"{name} failed:", file=sys.stderr)
-                traceback.print_exc()
-                sys.stderr.flush()
+                print(f"  FAILED  {time.monotonic() - began:5.2f} s  {name}", flush=True)
+                traceback.print_exc(file=sys.stdout)
+                sys.stdout.flush()
     programs.end_shared()
     print(f"gotoni-proxy: {passed} passed, {failed} failed ({time.monotonic() - started:.0f} s)")
     sys.exit(1 if failed or not passed else 0)

@@ -38,20 +38,26 @@ class Program:
         self.log = pathlib.Path(tempfile.mkstemp(suffix=".log")[1])
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **(environment or {})}
+                command, stdout=subprocess.PIPE, stderr=log, env={**os.environ, **(environment or {})}
             )
+        self.output = b""
         self.line = self.next_line()
         self.port = int(self.line.rsplit(":", 1)[1])
         self.pid = self.process.pid
 
     def next_line(self) -> str:
+        """The next line of its output. Not with readline: what that reads ahead is hidden from select."""
         assert self.process.stdout
-        ready, _, _ = select.select([self.process.stdout], [], [], LIMIT_S)
-        line = self.process.stdout.readline().strip() if ready else ""
-        if not line:
-            self.kill()
-            raise AssertionError(f"it does not start: {self.words()}")
-        return line
+        end = time.monotonic() + LIMIT_S
+        while b"\n" not in self.output:
+            ready, _, _ = select.select([self.process.stdout], [], [], max(0, end - time.monotonic()))
+            data = os.read(self.process.stdout.fileno(), 4096) if ready else b""
+            if not data:
+                self.kill()
+                raise AssertionError(f"it does not start: {self.words()}")
+            self.output += data
+        line, _, self.output = self.output.partition(b"\n")
+        return line.decode().strip()
 
     def words(self) -> str:
         return self.log.read_text(errors="replace")

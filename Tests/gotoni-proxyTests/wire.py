@@ -236,13 +236,21 @@ class Recorder:
     """A server that keeps what it is sent, byte for byte, and answers what it is told to.
 
     `reply` gets the request and gives the bytes of the answer; None closes the connection without one. A reply that
-    ends with `CLOSE` is followed by the connection's end. Probes are answered apart, and not kept."""
+    ends with `CLOSE` is followed by the connection's end. Probes are answered apart, and not kept. Bodies of more than
+    `early` bytes are answered before they are read, and then nothing more is read there."""
 
     CLOSE = b"<the connection ends here>"
 
-    def __init__(self, reply: Callable[[Seen], bytes | None] = lambda _: OK, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        reply: Callable[[Seen], bytes | None] = lambda _: OK,
+        tls: ssl.SSLContext | None = None,
+        early: int | None = None,
+    ) -> None:
         self.reply = reply
         self.tls = tls
+        self.early = early
+        self.over = threading.Event()
         self.seen: list[Seen] = []
         self.opened = 0
         self.socket = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -275,6 +283,10 @@ class Recorder:
                 method, target, _ = lines[0].split(" ")
                 fields = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines[1:])]
                 length = next((int(value) for name, value in fields if name.lower() == "content-length"), 0)
+                if self.early is not None and length > self.early:
+                    connection.sendall(self.reply(Seen(head, method, target, fields, b"")) or b"")
+                    self.over.wait()
+                    return
                 while len(rest) < length:
                     rest += connection.recv(1 << 20)
                 body, buffer = rest[:length], rest[length:]
@@ -294,6 +306,7 @@ class Recorder:
                         return
 
     def close(self) -> None:
+        self.over.set()
         self.socket.close()
 
     def __enter__(self) -> Recorder:

@@ -1,20 +1,21 @@
-"""From what was measured to what is said about it."""
+"""From requests to figures, and from figures to what is promised about them."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Sequence
+from typing import Mapping, Sequence
 
 from play import Sample
 
-# The most that the proxy's time to the first token may differ from its clients', at the median.
+# The most that the proxy's time to the first token may differ from its client's, at the median.
 AGREEMENT_MS = 2.0
+RIVALS = ("least-load", "prefix-tree")
 
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """Of one policy."""
+    """Of one policy. Times are milliseconds to the first token, as clients measured them."""
 
     policy: str
     requests: int
@@ -22,10 +23,14 @@ class Figures:
     p50_ms: float
     p95_ms: float
     mean_ms: float
+    # What the mean is made of: the round trips to the servers chosen, the prefill of tokens they did not hold, and the
+    # rest, which is waiting for others, and a few milliseconds of upload.
+    distance_ms: float
+    prefill_ms: float
+    waiting_ms: float
     hit_share: float  # of all prompt tokens
     regions: dict[str, float]  # share of requests
     late_p95_ms: float
-    load: float  # of the machine, runnable processes over the last minute, when it ended
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Agreement:
     requests: int
     median_ms: float  # of the absolute differences
     p95_ms: float
+    over: int  # requests above AGREEMENT_MS
     bias_ms: float  # the median of clients' minus proxy's
 
 
@@ -45,69 +51,64 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return sorted(values)[max(math.ceil(len(values) * percent / 100) - 1, 0)]
 
 
-def of_policy(
-    policy: str, samples: Sequence[Sample], log: dict[str, dict[str, Any]], names: Sequence[str], load: float
-) -> Figures:
+def mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def of_policy(policy: str, samples: Sequence[Sample], rtt_ms: Mapping[str, float], ms_per_token: float) -> Figures:
     answers = [sample.answer for sample in samples if sample.answer]
     ttft = [answer.ttft_ms for answer in answers]
     prompt = sum(answer.prompt_tokens for answer in answers)
-    servers = [log[sample.request_id]["selected_server_id"] for sample in samples if sample.request_id in log]
+    cached = sum(answer.cached_tokens for answer in answers)
+    servers = [sample.server for sample in samples if sample.answer and sample.server in rtt_ms]
+    distance = mean([rtt_ms[server] for server in servers if server])
+    prefill = mean([ms_per_token * (answer.prompt_tokens - answer.cached_tokens) for answer in answers])
     return Figures(
         policy=policy,
         requests=len(samples),
         failures=len(samples) - len(answers),
         p50_ms=percentile(ttft, 50),
         p95_ms=percentile(ttft, 95),
-        mean_ms=sum(ttft) / len(ttft) if ttft else math.nan,
-        hit_share=sum(answer.cached_tokens for answer in answers) / prompt if prompt else math.nan,
-        regions={name: servers.count(name) / max(len(servers), 1) for name in names},
+        mean_ms=mean(ttft),
+        distance_ms=distance,
+        prefill_ms=prefill,
+        waiting_ms=mean(ttft) - distance - prefill,
+        hit_share=cached / prompt if prompt else math.nan,
+        regions={name: servers.count(name) / max(len(servers), 1) for name in rtt_ms},
         late_p95_ms=percentile([sample.late_ms for sample in samples], 95),
-        load=load,
     )
 
 
-def differences(samples: Sequence[Sample], log: dict[str, dict[str, Any]]) -> list[float]:
-    """Clients' minus proxy's, of all requests that both saw answered."""
-    found = []
-    for sample in samples:
-        row = log.get(sample.request_id)
-        if sample.answer and row and row["ttft_ms"] is not None:
-            found.append(sample.answer.ttft_ms - row["ttft_ms"])
+def agreement(samples: Sequence[Sample]) -> Agreement:
+    """Of all requests that both saw answered."""
+    found = [
+        sample.answer.ttft_ms - sample.proxy_ttft_ms
+        for sample in samples
+        if sample.answer and sample.proxy_ttft_ms is not None
+    ]
+    absolute = [abs(value) for value in found]
+    over = sum(value > AGREEMENT_MS for value in absolute)
+    return Agreement(len(found), percentile(absolute, 50), percentile(absolute, 95), over, percentile(found, 50))
+
+
+def broken(rows: Sequence[Figures], agreed: Agreement) -> list[str]:
+    """What does not work, whoever is faster: a sentence for each."""
+    found = [f"{row.policy}: {row.failures} of {row.requests} requests failed" for row in rows if row.failures]
+    seen = sum(row.requests - row.failures for row in rows)
+    if agreed.requests != seen:
+        found.append(f"the proxy's log has {agreed.requests} of {seen} answers")
+    if not agreed.median_ms <= AGREEMENT_MS:
+        found.append(f"proxy and clients differ by {agreed.median_ms:.2f} ms at the median, above {AGREEMENT_MS:g}")
     return found
 
 
-def agreement(found: Sequence[float]) -> Agreement:
-    absolute = [abs(value) for value in found]
-    return Agreement(len(found), percentile(absolute, 50), percentile(absolute, 95), percentile(found, 50))
-
-
-def missed(rows: Sequence[Figures], agreed: Agreement) -> list[str]:
-    """What does not hold of what the demo promises: a sentence for each."""
-    found = []
+def lost(rows: Sequence[Figures]) -> list[str]:
+    """Where gorgo is not faster than a rival: a sentence for each."""
     by_name = {row.policy: row for row in rows}
-    own = by_name.get("gorgo")
-    for rival in ("least-load", "prefix-tree"):
-        other = by_name.get(rival)
-        if not own or not other:
-            continue
+    own = by_name["gorgo"]
+    found = []
+    for other in (by_name[rival] for rival in RIVALS):
         for name, mine, theirs in (("p50", own.p50_ms, other.p50_ms), ("p95", own.p95_ms, other.p95_ms)):
             if not mine < theirs:
-                found.append(f"gorgo's TTFT {name} is {mine:.0f} ms and {rival}'s {theirs:.0f} ms")
-    if not agreed.median_ms <= AGREEMENT_MS:
-        found.append(f"proxy and clients differ by {agreed.median_ms:.2f} ms at the median, more than {AGREEMENT_MS:.0f} ms")
+                found.append(f"gorgo's TTFT {name} is {mine:.0f} ms and {other.policy}'s {theirs:.0f} ms")
     return found
-
-
-def table(rows: Sequence[Figures], names: Sequence[str]) -> str:
-    head = ["policy", "requests", "TTFT p50", "p95", "mean ms", "cached", *names, "failed"]
-    lines = [head]
-    for row in rows:
-        times = [f"{value:.0f}" for value in (row.p50_ms, row.p95_ms, row.mean_ms)]
-        shares = [f"{100 * share:.0f} %" for share in (row.hit_share, *(row.regions[name] for name in names))]
-        lines.append([row.policy, str(row.requests), *times, *shares, str(row.failures)])
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    text = []
-    for line in lines:
-        cells = [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:]))]
-        text.append("  ".join(cells).rstrip())
-    return "\n".join(text)

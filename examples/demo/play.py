@@ -6,11 +6,10 @@ import asyncio
 import dataclasses
 import json
 import time
-from typing import Callable
+from typing import Any, Callable, Sequence
 
 from client import Answer, AnswerError, Client
 from workload import Conversation, Workload
-
 
 CONNECTIONS = 8  # to each engine before it is measured; more are hardly ever in use
 
@@ -21,6 +20,9 @@ class Sample:
     answer: Answer | None
     error: str
     late_ms: float  # after it should have been sent, which is this program's doing
+    # What the proxy has written about it, if anything.
+    server: str | None = None
+    proxy_ttft_ms: float | None = None
 
 
 def body_of(conversation: str, messages: list[dict[str, str]], answer_tokens: int) -> bytes:
@@ -49,9 +51,9 @@ async def play(
         told(sample)
 
     try:
-        async with asyncio.TaskGroup() as group:
-            for conversation in workload.conversations:
-                group.create_task(converse(client, conversation, begin + conversation.start_s, tag, over))
+        await asyncio.gather(
+            *(converse(client, each, begin + each.start_s, tag, over) for each in workload.conversations)
+        )
     finally:
         client.close()
     return samples
@@ -80,6 +82,16 @@ async def converse(
         due = time.perf_counter()
         over(Sample(request_id, answer, "", late))
         messages.append({"role": "assistant", "content": answer.text})
+
+
+def joined(samples: Sequence[Sample], log: dict[str, dict[str, Any]]) -> list[Sample]:
+    """With what the proxy's log says of each."""
+    found = []
+    for sample in samples:
+        row = log.get(sample.request_id, {})
+        server, ttft = row.get("selected_server_id"), row.get("ttft_ms")
+        found.append(dataclasses.replace(sample, server=server, proxy_ttft_ms=ttft))
+    return found
 
 
 async def warm(systems: tuple[str, ...], regions: int, host: str, port: int, tag: str) -> None:

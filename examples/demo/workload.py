@@ -12,10 +12,11 @@ import random
 # Without a tokenizer the proxy and the engine both take four bytes for a token.
 BYTES_PER_TOKEN = 4
 WORDS = (
-    "the of and to in is that for it as was with be by on not he his but at are this have from or had an they which one "
-    "you were all her she there would their we him been has when who will no more if out so up said what its about than "
-    "into them can only other time new some could these two may first then do any like my now over such our man me even "
-    "most made after also did many off before must well back through years where much your way down should because long"
+    "the of and to in is that for it as was with be by on not he his but at are this have from or had an they which "
+    "one you were all her she there would their we him been has when who will no more if out so up said what its "
+    "about than into them can only other time new some could these two may first then do any like my now over such "
+    "our man me even most made after also did many off before must well back through years where much your way down "
+    "should because long"
 ).split()
 
 
@@ -23,14 +24,14 @@ WORDS = (
 class Shape:
     """Sizes are tokens, times seconds. README.md says why these."""
 
-    conversations: int = 56
-    span_s: float = 28.0  # in which the conversations begin, at random
-    # What each assistant is told before every conversation, and its share of the users.
-    assistants: tuple[tuple[int, float], ...] = ((2400, 0.4), (2000, 0.3), (1600, 0.3))
+    conversations: int = 48
+    span_s: float = 22.0  # in which the conversations begin
+    # What each assistant is told before every conversation, and its share of the users: one is in demand, one hardly.
+    assistants: tuple[tuple[int, float], ...] = ((2400, 0.6), (2000, 0.3), (1600, 0.1))
     document: int = 2000  # the median of what a conversation begins with
     turn: int = 250  # the median of what each later turn adds
     spread: float = 0.6  # sigma of both, which are lognormal
-    more: float = 0.5  # the chance that another turn follows
+    more: float = 0.6  # the chance that another turn follows
     most_turns: int = 6
     answer: int = 20  # the median of an answer
     answer_spread: float = 0.5
@@ -66,7 +67,7 @@ class Workload:
 
 
 def draw(shape: Shape, seed: int, again: int | None = None) -> Workload:
-    """Given their number, the arrivals of a Poisson process are uniform over its time.
+    """Conversations begin by chance, in a rush: ever more until half time, twice the average then, fewer after.
 
     `again` is the seed of other conversations with the same assistants.
     """
@@ -75,7 +76,7 @@ def draw(shape: Shape, seed: int, again: int | None = None) -> Workload:
     if again is not None:
         chance.seed(again)
     shares = [share for _, share in shape.assistants]
-    starts = sorted(chance.uniform(0, shape.span_s) for _ in range(shape.conversations))
+    starts = sorted(chance.triangular(0, shape.span_s) for _ in range(shape.conversations))
     conversations = tuple(
         Conversation(number, start, chance.choices(systems, shares)[0], turns(shape, chance))
         for number, start in enumerate(starts)

@@ -4,7 +4,8 @@ import GotoniCore
 /// each with a deadline.
 ///
 /// A state machine: it holds names, not requests, and says whose turn it is. Whoever frees a place calls `take`, lets
-/// that request try, and calls `remove` or, if somebody else was faster, `putBack`. Not thread-safe by itself.
+/// that request try, and calls `remove` or, if somebody else was faster, `putBack`. A request that failed somewhere
+/// waits for another server and keeps nobody from that one. Not thread-safe by itself.
 struct AdmissionQueue {
     struct Entry: Equatable {
         var id: UInt64
@@ -12,6 +13,8 @@ struct AdmissionQueue {
         var priority: Int
         var deadline: Nanoseconds
         var arrival: Nanoseconds
+        /// Where it failed before.
+        var avoided: [ServerID] = []
         /// Trying now: not to be offered again.
         var isTaken = false
         fileprivate var order: UInt64 = 0
@@ -21,6 +24,8 @@ struct AdmissionQueue {
     /// In reverse: the next one is last, so that taking it moves nothing.
     private var entries: [Entry] = []
     private var arrivals: UInt64 = 0
+    /// How many take a place anywhere.
+    private(set) var anywhereCount = 0
 
     init(limit: Int) { self.limit = limit }
 
@@ -30,10 +35,14 @@ struct AdmissionQueue {
     var oldestArrival: Nanoseconds? { entries.map(\.arrival).min() }
 
     /// False: the queue is full.
-    mutating func add(id: UInt64, priority: Int, deadline: Nanoseconds, now: Nanoseconds) -> Bool {
+    mutating func add(
+        id: UInt64, priority: Int, deadline: Nanoseconds, avoiding avoided: [ServerID] = [], now: Nanoseconds
+    ) -> Bool {
         guard entries.count < limit else { return false }
         arrivals += 1
-        let entry = Entry(id: id, priority: priority, deadline: deadline, arrival: now, order: arrivals)
+        if avoided.isEmpty { anywhereCount += 1 }
+        let entry = Entry(
+            id: id, priority: priority, deadline: deadline, arrival: now, avoided: avoided, order: arrivals)
         // Everything from there on goes before it. With equal priorities that is the front.
         var (low, high) = (0, entries.count)
         while low < high {
@@ -44,11 +53,22 @@ struct AdmissionQueue {
         return true
     }
 
-    /// The request whose turn it is, if its deadline has not passed; it stays in the queue, taken.
-    mutating func take(now: Nanoseconds) -> UInt64? {
-        guard let index = entries.lastIndex(where: { !$0.isTaken && $0.deadline > now }) else { return nil }
+    /// The request whose turn it is at `server` (nil: wherever there is a place), if its deadline has not passed; it
+    /// stays in the queue, taken.
+    mutating func take(at server: ServerID? = nil, now: Nanoseconds) -> UInt64? {
+        let next = entries.lastIndex { entry in
+            !entry.isTaken && entry.deadline > now && !(server.map(entry.avoided.contains) ?? false)
+        }
+        guard let next else { return nil }
+        entries[next].isTaken = true
+        return entries[next].id
+    }
+
+    /// This very request tries. False: it is trying, or not in the queue.
+    mutating func take(id: UInt64) -> Bool {
+        guard let index = entries.lastIndex(where: { $0.id == id && !$0.isTaken }) else { return false }
         entries[index].isTaken = true
-        return entries[index].id
+        return true
     }
 
     /// It found no place: its turn is next again.
@@ -59,7 +79,7 @@ struct AdmissionQueue {
     /// Served, gone or expired. False: it was not in the queue.
     @discardableResult mutating func remove(id: UInt64) -> Bool {
         guard let index = entries.lastIndex(where: { $0.id == id }) else { return false }
-        entries.remove(at: index)
+        if entries.remove(at: index).avoided.isEmpty { anywhereCount -= 1 }
         return true
     }
 

@@ -7,8 +7,16 @@ import Synchronization
 
 /// Somebody whose request waits for a place.
 protocol Waiter: AnyObject {
-    /// A place may be free: try. On the waiter's own event loop.
-    func tryAgain(chain: Bool)
+    /// A place may be free, at this server: try. On the waiter's own event loop.
+    func tryAgain(_ place: FreePlace)
+}
+
+/// Where there may be a place for one who waits.
+struct FreePlace {
+    /// Nil: not known where.
+    var server: ServerID?
+    /// There may be more than one, so the next may try once this one is taken.
+    var isOneOfMany = false
 }
 
 /// Decides where requests go and keeps the account: the router, the servers' health, the queue. Any thread.
@@ -20,9 +28,9 @@ final class Dispatcher: Sendable {
     let requestLog: RequestLog
     let decisions = DecisionLog()
     private let queue: NIOLockedValueBox<Queue>
-    /// Length of the queue, to look at without its lock.
+    /// Length of the queue, and how many there take a place anywhere: to look at without its lock.
     private let waiting = Atomic<Int>(0)
-    /// How often a place has become free.
+    private let waitingAnywhere = Atomic<Int>(0)
     private let released = Atomic<UInt64>(0)
     private let logger: Logger
 
@@ -108,7 +116,7 @@ final class Dispatcher: Sendable {
         }
         server.state.withLockedValue { $0.inFlight -= 1 }
         released.add(1, ordering: .sequentiallyConsistent)
-        if waiting.load(ordering: .sequentiallyConsistent) > 0 { offer(chain: false) }
+        if waiting.load(ordering: .sequentiallyConsistent) > 0 { offer(FreePlace(server: server.id)) }
     }
 
     private func finish(_ ticket: Ticket, _ outcome: Outcome) {
@@ -118,53 +126,65 @@ final class Dispatcher: Sendable {
     // MARK: The queue
 
     var queueLength: Int { waiting.load(ordering: .relaxed) }
-    /// Requests are waiting, so a newcomer has to as well.
-    var hasQueue: Bool { waiting.load(ordering: .sequentiallyConsistent) > 0 }
+    /// Requests wait that would take any place, so a newcomer has to wait as well.
+    var hasQueue: Bool { waitingAnywhere.load(ordering: .sequentiallyConsistent) > 0 }
     var oldestArrival: Nanoseconds? { queue.withLockedValue { $0.order.oldestArrival } }
 
-    /// Nil: the queue is full. Otherwise `tryAgain` will be called when a place may be free.
+    /// How often a place has become free. Whoever finds none reads this before looking: a place that became free since
+    /// then may have been offered to nobody.
+    var releases: UInt64 { released.load(ordering: .sequentiallyConsistent) }
+
+    /// Nil: the queue is full. Otherwise `tryAgain` will be called when a place may be free. `avoiding`: where it has
+    /// failed. `triedAt`: `releases` before it tried in vain.
     func enqueue(
-        _ waiter: any Waiter, on loop: any EventLoop, priority: Int, deadline: Nanoseconds, now: Nanoseconds
+        _ waiter: any Waiter, on loop: any EventLoop, priority: Int, deadline: Nanoseconds, avoiding: [ServerID],
+        triedAt: UInt64, now: Nanoseconds
     ) -> UInt64? {
         let bound = NIOLoopBound<any Waiter>(waiter, eventLoop: loop)
-        let (id, isFirst) = queue.withLockedValue { queue -> (UInt64?, Bool) in
+        return queue.withLockedValue { queue -> UInt64? in
             queue.nextID += 1
-            guard queue.order.add(id: queue.nextID, priority: priority, deadline: deadline, now: now) else {
-                return (nil, false)
+            let id = queue.nextID
+            guard
+                queue.order.add(id: id, priority: priority, deadline: deadline, avoiding: avoiding, now: now)
+            else { return nil }
+            queue.waiters[id] = (loop, bound)
+            noteLengths(queue)
+            // Nobody would have been offered a place that became free meanwhile, or those before it have just gone.
+            let isFirst = avoiding.isEmpty && queue.order.anywhereCount == 1
+            if isFirst || releases != triedAt, queue.order.take(id: id) {
+                loop.execute { bound.value.tryAgain(FreePlace()) }
             }
-            queue.waiters[queue.nextID] = (loop, bound)
-            waiting.store(queue.order.count, ordering: .sequentiallyConsistent)
-            return (queue.nextID, queue.order.count == 1)
+            return id
         }
-        // A place that became free before we were in the queue was offered to nobody.
-        if id != nil, isFirst { offer(chain: false) }
-        return id
     }
 
     func leaveQueue(_ id: UInt64) {
         queue.withLockedValue { queue in
             queue.order.remove(id: id)
             queue.waiters[id] = nil
-            waiting.store(queue.order.count, ordering: .sequentiallyConsistent)
+            noteLengths(queue)
         }
     }
 
-    /// To be read before trying, for `putBack`.
-    var releases: UInt64 { released.load(ordering: .sequentiallyConsistent) }
-
-    /// It found no place. A place that became free since `triedAt` may have been offered to nobody, for this request
-    /// was the only one and already trying.
-    func putBack(_ id: UInt64, triedAt: UInt64) {
-        queue.withLockedValue { $0.order.putBack(id: id) }
-        if releases != triedAt { offer(chain: false) }
+    private func noteLengths(_ queue: Queue) {
+        waiting.store(queue.order.count, ordering: .sequentiallyConsistent)
+        waitingAnywhere.store(queue.order.anywhereCount, ordering: .sequentiallyConsistent)
     }
 
-    /// Offers a free place to whose turn it is. `chain`: there may be more than one, so go on while it is taken.
-    func offer(chain: Bool) {
+    /// It found no place. True: one has become free since `triedAt`, so try again at once.
+    func putBack(_ id: UInt64, triedAt: UInt64) -> Bool {
+        queue.withLockedValue { queue in
+            queue.order.putBack(id: id)
+            return releases != triedAt && queue.order.take(id: id)
+        }
+    }
+
+    /// Offers a free place to whose turn it is.
+    func offer(_ place: FreePlace) {
         let next = queue.withLockedValue { queue in
-            queue.order.take(now: Clock.now()).flatMap { queue.waiters[$0] }
+            queue.order.take(at: place.server, now: Clock.now()).flatMap { queue.waiters[$0] }
         }
-        if let next { next.loop.execute { next.waiter.value.tryAgain(chain: chain) } }
+        if let next { next.loop.execute { next.waiter.value.tryAgain(place) } }
     }
 
     // MARK: Health
@@ -221,7 +241,7 @@ final class Dispatcher: Sendable {
             applyLimit(server, now: now)
             mark(server, .up, now: now)
             released.add(1, ordering: .sequentiallyConsistent)
-            offer(chain: true)
+            offer(FreePlace(server: server.id, isOneOfMany: true))
         case .nowEjected(let isDead):
             logger.warning("server is ejected", metadata: ["server": "\(server.name)", "dead": "\(isDead)"])
             counters.ejections.add(1, ordering: .relaxed)

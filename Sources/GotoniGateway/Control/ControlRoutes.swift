@@ -34,10 +34,8 @@ struct ControlRequest: Sendable {
             switch byte {
             case UInt8(ascii: "+"): bytes.append(0x20)
             case UInt8(ascii: "%"):
-                guard rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16)
-                else { return nil }
-                rest = rest.dropFirst(2)
-                bytes.append(value)
+                guard let high = rest.popFirst()?.hexDigit, let low = rest.popFirst()?.hexDigit else { return nil }
+                bytes.append(UInt8(high << 4 | low))
             default: bytes.append(byte)
             }
         }
@@ -358,7 +356,7 @@ struct ControlRoutes: Sendable {
 /// Policies by any of the names that the original takes. Unknown names are an error, never a default.
 public enum PolicyName {
     public static func policy(_ name: String) throws -> PolicyID {
-        let plain = name.trimmingCharacters(of: " \n\t\r").lowercased().map { $0 == "_" ? "-" : $0 }
+        let plain = name.trimmed.lowercased().map { $0 == "_" ? "-" : $0 }
         let text: String
         switch String(plain) {
         case "leastload": text = "least-load"
@@ -376,10 +374,10 @@ public enum PolicyName {
 }
 
 extension String {
-    fileprivate func trimmingCharacters(of set: String) -> Substring {
+    fileprivate var trimmed: Substring {
         var text = self[...]
-        while let first = text.first, set.contains(first) { text.removeFirst() }
-        while let last = text.last, set.contains(last) { text.removeLast() }
+        while let first = text.first, first.isWhitespace { text.removeFirst() }
+        while let last = text.last, last.isWhitespace { text.removeLast() }
         return text
     }
 }

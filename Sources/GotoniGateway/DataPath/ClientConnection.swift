@@ -37,7 +37,9 @@ final class ClientConnection: ChannelInboundHandler {
     private var body = ByteBuffer()
     /// Parts of further requests that came before this one was done.
     private var ahead = CircularBuffer<HTTPServerRequestPart>()
-    private var isReadingAhead = true
+    /// What comes now is dropped; what was read before is still answered, then the connection ends. It is read all the
+    /// same, for that is how one sees that a client has left.
+    private var isDeaf = false
     /// When an unfinished request, or the next one, must have come.
     private var deadline: Nanoseconds
     private(set) var remoteAddress = "unknown"
@@ -45,7 +47,7 @@ final class ClientConnection: ChannelInboundHandler {
     private(set) var isHTTP10 = false
     private var isHEAD = false
 
-    static let mostAhead = 64
+    static let mostAhead = 128
 
     init(settings: ConnectionSettings, loop: LoopContext, now: Nanoseconds) {
         self.settings = settings
@@ -85,11 +87,7 @@ final class ClientConnection: ChannelInboundHandler {
         let part = unwrapInboundIn(data)
         switch stage {
         case .exchange, .control:
-            ahead.append(part)
-            if ahead.count >= Self.mostAhead, isReadingAhead {
-                isReadingAhead = false
-                try? context.channel.syncOptions?.setOption(.autoRead, value: false)
-            }
+            if ahead.count < Self.mostAhead, !isDeaf { ahead.append(part) } else { isDeaf = true }
         case .closing: return
         case .idle, .body: read(part)
         }
@@ -115,6 +113,7 @@ final class ClientConnection: ChannelInboundHandler {
         } catch {
             return answer(LocalAnswer(error), requestID: nil)
         }
+        if fields.offersUpgrade { keepsAlive = false }
         let id = fields.requestID.flatMap { Self.isUsable($0) ? $0 : nil } ?? loop.nextRequestID()
         guard let path = RequestRules.path(head.uri) else {
             return answer(
@@ -226,9 +225,9 @@ final class ClientConnection: ChannelInboundHandler {
             case .idle, .body: continue
             }
         }
-        if !isReadingAhead {
-            isReadingAhead = true
-            try? context.channel.syncOptions?.setOption(.autoRead, value: true)
+        if isDeaf {
+            stage = .closing
+            close(context)
         }
     }
 
@@ -277,7 +276,7 @@ final class ClientConnection: ChannelInboundHandler {
             isHEAD = false
             answer(LocalAnswer(problem), requestID: nil)
         // What could not be read came behind a request that is being served: its answer is the last.
-        case .exchange, .control: keepsAlive = false
+        case .exchange, .control: isDeaf = true
         case .closing: return
         }
     }

@@ -93,8 +93,9 @@ final class Exchange: UpstreamUser, Waiter {
         }
         record.promptBytes = facts.promptTokens * 4
         record.tokens = facts.promptTokens
-        if dispatcher.hasQueue { return enqueue() }
-        if let error = route() { notRouted(error) }
+        let releases = dispatcher.releases
+        if dispatcher.hasQueue { return enqueue(triedAt: releases) }
+        if let error = route() { notRouted(error, triedAt: releases) }
     }
 
     private func read(_ endpoint: Endpoint) throws(BodyError) -> BodyFacts {
@@ -118,20 +119,20 @@ final class Exchange: UpstreamUser, Waiter {
         }
     }
 
-    private func notRouted(_ error: RouterError) {
+    private func notRouted(_ error: RouterError, triedAt releases: UInt64) {
         switch error {
-        case .saturated: enqueue()
+        case .saturated: enqueue(triedAt: releases)
         case .noServer:
             // Servers that have not answered yet may do so any moment.
             let hopes = dispatcher.fleet.all.contains { $0.state.withLockedValue { $0.health.state == .unknown } }
-            if hopes { enqueue() } else { refuse(.noServer) }
+            if hopes { enqueue(triedAt: releases) } else { refuse(.noServer) }
         case .range:
             refuse(.badRequest("prompt_too_long", "the prompt has more tokens than this proxy accepts", status: 413))
         default: refuse(.saturated)
         }
     }
 
-    private func enqueue() {
+    private func enqueue(triedAt releases: UInt64) {
         let now = Clock.now()
         if queuedAt == nil {
             dispatcher.counters.queued.add(1, ordering: .relaxed)
@@ -140,25 +141,32 @@ final class Exchange: UpstreamUser, Waiter {
         }
         guard
             let id = dispatcher.enqueue(
-                self, on: loop.loop, priority: facts.priority, deadline: queueDeadline, now: now)
+                self, on: loop.loop, priority: facts.priority, deadline: queueDeadline, avoiding: tried,
+                triedAt: releases, now: now)
         else { return refuse(.queueFull) }
         stage = .queued(id)
     }
 
-    func tryAgain(chain: Bool) {
+    func tryAgain(_ place: FreePlace) {
         guard case .queued(let id) = stage else {
             // Gone meanwhile: the place is for the next.
-            return dispatcher.offer(chain: chain)
+            return dispatcher.offer(place)
         }
         guard let endpoint, (try? read(endpoint)) != nil else { return refuse(.internalError) }
-        let releases = dispatcher.releases
-        stage = .connecting
-        if route() == nil {
-            dispatcher.leaveQueue(id)
-            if chain { dispatcher.offer(chain: true) }
-        } else {
+        while true {
+            let releases = dispatcher.releases
+            stage = .connecting
+            if route() == nil {
+                dispatcher.leaveQueue(id)
+                if place.isOneOfMany {
+                    dispatcher.offer(place)
+                } else if dispatcher.releases != releases {
+                    dispatcher.offer(FreePlace())
+                }
+                return
+            }
             stage = .queued(id)
-            dispatcher.putBack(id, triedAt: releases)
+            guard dispatcher.putBack(id, triedAt: releases) else { return }
         }
     }
 
@@ -391,6 +399,7 @@ final class Exchange: UpstreamUser, Waiter {
         tried.append(current.id)
         if let endpoint {
             guard (try? read(endpoint)) != nil else { return false }
+            let releases = dispatcher.releases
             if let error = route() {
                 // Wait for one of the others only if this one gave no answer that could be passed on.
                 guard error == .saturated, upstream == nil else {
@@ -398,9 +407,7 @@ final class Exchange: UpstreamUser, Waiter {
                     return false
                 }
                 leaveServer(.failed)
-                // Whoever waits takes any place: it must not keep others from one that it does not want.
-                tried = []
-                enqueue()
+                enqueue(triedAt: releases)
             }
         } else {
             guard let other = dispatcher.anyServer(excluding: tried) else {

@@ -15,7 +15,8 @@ final class UpstreamConnection: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    unowned let pool: UpstreamPool
+    /// Until the connection ends, also when the server was removed meanwhile.
+    let pool: UpstreamPool
     /// Who gets what comes; nil: idle.
     weak var user: (any UpstreamUser)?
     private var context: ChannelHandlerContext?
@@ -57,10 +58,13 @@ final class UpstreamConnection: ChannelInboundHandler {
 
     /// The answer is complete and the server keeps the connection.
     func release(now: Nanoseconds) {
+        guard let context else { return }
         user = nil
         idleSince = now
         setReading(true)
-        if context != nil { pool.giveBack(self) }
+        // An answer that came before its request was sent: the next request would follow the unread rest.
+        let unsent = try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)
+        if unsent == 0 { pool.giveBack(self) } else { close() }
     }
 
     /// Gives up whatever is under way: the server sees the connection end and aborts.

@@ -1,7 +1,7 @@
 import NIOCore
 
-/// The lines of a head, without their CRLF, until the empty one. A bare CR or NUL inside a line ends the iteration as
-/// a malformed line would: `HeaderField` refuses it.
+/// The lines of a head that ends with CRLF CRLF, without their line ends. An empty line before the last is given as
+/// such, and a bare CR or NUL inside one stays there: `HeaderField` refuses both.
 struct HeaderLines: IteratorProtocol {
     private let bytes: UnsafeRawBufferPointer
     private var at = 0
@@ -13,7 +13,7 @@ struct HeaderLines: IteratorProtocol {
         let start = at
         at = newline + 1
         let end = newline > start && bytes[newline - 1] == UInt8(ascii: "\r") ? newline - 1 : newline
-        guard end > start else { return nil }
+        if end == start, at == bytes.count { return nil }
         return UnsafeRawBufferPointer(rebasing: bytes[start..<end])
     }
 }
@@ -50,6 +50,18 @@ struct ConnectionOptions {
 
     func contains(_ name: StaticString) -> Bool { names.contains { $0.equals(name) } }
     func contains(_ name: UnsafeRawBufferPointer) -> Bool { names.contains { $0.equals(ignoringCase: name) } }
+}
+
+extension UInt8 {
+    /// 0 to 15; nil: not a hexadecimal digit.
+    var hexDigit: Int? {
+        switch self {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): Int(self - UInt8(ascii: "0"))
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): Int(self - UInt8(ascii: "a")) + 10
+        case UInt8(ascii: "A")...UInt8(ascii: "F"): Int(self - UInt8(ascii: "A")) + 10
+        default: nil
+        }
+    }
 }
 
 extension UnsafeRawBufferPointer {

@@ -6,6 +6,8 @@ struct RequestFields {
     /// Of the body, if the client says it beforehand.
     var length: Int?
     var expect: String?
+    /// The client offers another protocol. We stay with this one, but the decoder reads no further.
+    var offersUpgrade = false
     var requestID: String?
 }
 
@@ -34,6 +36,7 @@ enum RequestRules {
                         "transfer_encoding", "the only transfer coding we know is chunked", status: 501, closes: true)
                 }
             case .expect: fields.expect = value
+            case .upgrade: fields.offersUpgrade = true
             case .requestID: fields.requestID = value
             case .other: continue
             }
@@ -45,7 +48,7 @@ enum RequestRules {
     }
 
     private enum Field {
-        case host, contentLength, transferEncoding, expect, requestID, other
+        case host, contentLength, transferEncoding, expect, upgrade, requestID, other
 
         init(_ name: String) {
             var name = name
@@ -54,6 +57,7 @@ enum RequestRules {
                 switch bytes.count {
                 case 4 where bytes.equals("host"): return .host
                 case 6 where bytes.equals("expect"): return .expect
+                case 7 where bytes.equals("upgrade"): return .upgrade
                 case 12 where bytes.equals("x-request-id"): return .requestID
                 case 14 where bytes.equals("content-length"): return .contentLength
                 case 17 where bytes.equals("transfer-encoding"): return .transferEncoding
@@ -73,8 +77,8 @@ enum RequestRules {
         if target == "*" { return Substring(target) }
         for scheme in ["http://", "https://"] where target.lowercased().hasPrefix(scheme) {
             let rest = target.dropFirst(scheme.count)
-            guard let slash = rest.firstIndex(of: "/") else { return "/" }
-            return rest[slash...]
+            guard let end = rest.firstIndex(where: { $0 == "/" || $0 == "?" }) else { return "/" }
+            return rest[end] == "/" ? rest[end...] : "/" + rest[end...]
         }
         return nil
     }
@@ -82,6 +86,8 @@ enum RequestRules {
     /// What to answer when a request could not be read; nil: the connection is not HTTP any more, just close it.
     static func problem(for error: any Error) -> Problem? {
         switch error {
+        case HTTPParserError.invalidVersion:
+            .badRequest("http_version", "this proxy speaks HTTP/1.1", status: 505, closes: true)
         case HTTPParserError.headerOverflow:
             .badRequest("header_too_large", "the request's header is too large", status: 431, closes: true)
         case is NIOHTTPDecoderError:

@@ -121,7 +121,7 @@ struct ResponseReader {
     private mutating func frame(_ byte: UInt8) throws(ResponseError) {
         switch state {
         case .chunkSize(let digits, let value):
-            if let digit = Self.hex(byte) {
+            if let digit = byte.hexDigit {
                 // Fifteen digits cannot overflow.
                 guard digits < 15 else { throw .malformed }
                 state = .chunkSize(digits: digits + 1, value: value << 4 | digit)
@@ -163,15 +163,6 @@ struct ResponseReader {
         }
     }
 
-    private static func hex(_ byte: UInt8) -> Int? {
-        switch byte {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): Int(byte - UInt8(ascii: "0"))
-        case UInt8(ascii: "a")...UInt8(ascii: "f"): Int(byte - UInt8(ascii: "a")) + 10
-        case UInt8(ascii: "A")...UInt8(ascii: "F"): Int(byte - UInt8(ascii: "A")) + 10
-        default: nil
-        }
-    }
-
     /// Length of the head with its empty line; nil if that has not come yet.
     private static func lengthOfHead(_ view: ByteBufferView) -> Int? {
         view.withUnsafeBytes { bytes in
@@ -202,6 +193,8 @@ extension ResponseReader {
             var isChunked = false
             var lines = HeaderLines(raw)
             guard let first = lines.next(), let (status, minor) = statusLine(first) else { return false }
+            // It is passed on as it is: nothing in it may look like the end of a line.
+            for byte in first where byte < 0x20 && byte != 0x09 || byte == 0x7F { return false }
             head.status = status
             head.keepAlive = minor >= 1
             fields.writeStaticString("HTTP/1.1")
@@ -232,6 +225,8 @@ extension ResponseReader {
                 case 12 where field.name.equals("content-type"):
                     head.isEventStream = field.value.hasPrefix("text/event-stream")
                 case 11 where field.name.equals("retry-after"): head.retryAfter = field.value.number
+                // The engine's name for the request; ours went there with it.
+                case 12 where field.name.equals("x-request-id"): continue
                 default:
                     if field.name.isHopByHop || alsoDropped.contains(field.name) { continue }
                 }
@@ -245,6 +240,8 @@ extension ResponseReader {
                 // Both are an attempt to make two readers see two lengths.
                 guard length == nil else { return false }
                 head.framing = .chunked
+                // HTTP/1.0 has no chunks: who knows what follows them.
+                if minor == 0 { head.keepAlive = false }
             } else if let length {
                 head.framing = .length(length)
             } else {

@@ -35,6 +35,7 @@ struct Watch: Sendable {
 
     /// Round trips and life.
     private func probe(_ pools: NIOLoopBoundBox<UpstreamPool?>) async {
+        var isAgain = false
         while !Task.isCancelled {
             do {
                 let answer = try await get(dispatcher.configuration.probePath, pools)
@@ -47,7 +48,9 @@ struct Watch: Sendable {
                         }
                     }
                     note(true, isDead: false, now)
-                    if answer.roundTrip == nil { continue }
+                    // The first answer of a connection is no measure; the second will be, if the server keeps it.
+                    isAgain = answer.roundTrip == nil && !isAgain
+                    if isAgain { continue }
                 } else {
                     note(false, isDead: false, now)
                 }

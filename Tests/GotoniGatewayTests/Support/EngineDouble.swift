@@ -148,7 +148,7 @@ final class EngineDouble: Sendable {
                 let request = lines.removeFirst().split(separator: " ", omittingEmptySubsequences: false)
                 let fields = lines.map { line -> (String, String) in
                     let parts = line.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-                    return (String(parts[0]).lowercased(), parts.count > 1 ? String(parts[1].dropFirst()) : "")
+                    return (String(parts[0]).lowercased(), parts.count > 1 ? trimmed(parts[1]) : "")
                 }
                 guard request.count == 3, request[2] == "HTTP/1.1" else {
                     Issue.record("the gateway sent \(request)")
@@ -173,6 +173,14 @@ final class EngineDouble: Sendable {
         func channelInactive(context: ChannelHandlerContext) { connection.gone() }
         func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
     }
+}
+
+/// Without the white space around a field's value.
+private func trimmed(_ text: Substring) -> String {
+    var text = text
+    while text.first == " " || text.first == "\t" { text.removeFirst() }
+    while text.last == " " || text.last == "\t" { text.removeLast() }
+    return String(text)
 }
 
 /// A request that has arrived at a double.
