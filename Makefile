@@ -210,7 +210,6 @@ test-integration: $(SO) $(GOTONI) $(VENV)/ready $(VENV)/plot-ready $(VENV)/clien
 	$(say) "fuzz, 30 seconds each"
 	@Tests/Fuzz/run --seconds 30
 	@Tests/Fuzz/run-engines --seconds 30
-	@Tests/Fuzz/run-gateway --seconds 30
 
 # ----- What the targets need ---------------------------------------------------------------------------
 

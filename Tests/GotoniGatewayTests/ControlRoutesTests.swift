@@ -373,7 +373,7 @@ extension Sockets {
                     if seen.last != family { seen.append(family) }
                 }
                 #expect(Set(seen).count == seen.count)
-                let buckets = page.filter { $0.name == "gotoni_ttft_seconds_bucket" }.compactMap(\.value)
+                let buckets = page.compactMap { $0.name == "gotoni_ttft_seconds_bucket" ? $0.value : nil }
                 #expect(buckets.count == Histogram.bounds.count + 1)
                 #expect(buckets == buckets.sorted())
             }
