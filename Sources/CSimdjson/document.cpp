@@ -236,7 +236,8 @@ struct Escapes {
 };
 static constexpr Escapes escapes;
 
-/* Copies one block and returns how many of its bytes lie before its first backslash. */
+/* Copies one block and returns how many of its bytes lie before its first backslash. Most blocks have none: what follows
+ * from that is a branch, so that one block does not wait for the one before. */
 #ifdef __SSE2__
 static constexpr ptrdiff_t block_bytes = 32;
 static inline ptrdiff_t copy_block(const uint8_t *p, uint8_t *out) {
@@ -247,7 +248,7 @@ static inline ptrdiff_t copy_block(const uint8_t *p, uint8_t *out) {
     _mm_storeu_si128(reinterpret_cast<__m128i *>(out + 16), high);
     uint64_t found = uint32_t(_mm_movemask_epi8(_mm_cmpeq_epi8(low, backslash)))
         | uint64_t(uint32_t(_mm_movemask_epi8(_mm_cmpeq_epi8(high, backslash)))) << 16;
-    return __builtin_ctzll(found | UINT64_C(1) << 32);
+    return found ? __builtin_ctzll(found) : block_bytes;
 }
 #else
 static constexpr ptrdiff_t block_bytes = 8;
@@ -266,9 +267,13 @@ uint8_t *unescape(Slice text, uint8_t *out) {
     while (p < end) {
         if (end - p >= block_bytes) {
             ptrdiff_t run = copy_block(p, out);
+            if (run == block_bytes) {
+                p += block_bytes;
+                out += block_bytes;
+                continue;
+            }
             p += run;
             out += run;
-            if (run == block_bytes) continue;
         } else if (*p != '\\') {
             *out++ = *p++;
             continue;

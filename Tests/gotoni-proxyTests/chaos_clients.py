@@ -7,28 +7,17 @@ import collections
 import dataclasses
 import json
 import random
-import re
 import time
+from collections.abc import Callable
+from typing import TextIO
+
+from chaos_judge import Question, Wrong, broken_engine, judge, read_head
 
 # No answer takes longer than the proxy's own limits together.
 LIMIT_S = 40.0
 # Who is told that there is no place does not come back at once.
 PAUSE_S = 0.03
 WORDS = "the of and to in is you that it he was for on are as with his they at be this from have or by one had not".split()
-MODEL = re.compile(rb'"model":"([^"]*)"')
-
-
-@dataclasses.dataclass
-class Question:
-    number: int
-    # stream, plain, tokens, models or bad.
-    kind: str
-    data: bytes
-    identity: bytes
-    tokens: int
-    # never, in the request, before the answer, in the answer.
-    leaves: str
-    delay: float
 
 
 @dataclasses.dataclass
@@ -156,22 +145,31 @@ class Left(Exception):
     """The client has gone."""
 
 
-class Wrong(Exception):
-    """An answer that none may be."""
-
-
 class Clients:
     """All of them, and how their requests ended."""
 
-    def __init__(self, port: int, questions: Questions, is_broken: "Explains", seed: int, log) -> None:
+    def __init__(
+        self,
+        port: int,
+        questions: Questions,
+        is_broken: Callable[[str | None, float, float], bool],
+        is_replaced: Callable[[str | None, float, float], bool],
+        seed: int,
+        log: TextIO,
+        limit: float = LIMIT_S,
+    ) -> None:
         self.port = port
+        self.limit = limit
         self.questions = questions
         self.is_broken = is_broken
+        self.is_replaced = is_replaced
+        # The number of the last question that may be asked by now: nobody runs ahead of the restarts.
+        self.allowed = questions.count
         self.log = log
         self.seed = seed
         self.start = time.monotonic()
-        self.outcomes: collections.Counter[str] = collections.Counter()
-        self.answers: collections.Counter[str] = collections.Counter()
+        # By how it ended and what was asked.
+        self.outcomes: collections.Counter[tuple[str, str]] = collections.Counter()
         self.failures: list[Failure] = []
         self.sent_again = 0
         self.resets_when_idle = 0
@@ -185,8 +183,8 @@ class Clients:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(1)
-            late = time.monotonic() - LIMIT_S
+            await asyncio.sleep(self.limit / 40)
+            late = time.monotonic() - self.limit
             for began, wire in list(self.under_way.values()):
                 if began < late:
                     wire.leave(abruptly=True)
@@ -196,14 +194,17 @@ class Clients:
         wire: Wire | None = None
         left = 0
         while question := self.questions.next():
-            # Connections do not live for ever: new ones are made all the time, during restarts as well.
-            if wire and (wire.is_closed or left <= 0):
+            while question.number > self.allowed:
+                await asyncio.sleep(PAUSE_S)
+            # Connections do not live for ever: new ones are made all the time, during restarts as well. One with
+            # unread bytes is used again, which finds them.
+            if wire and not wire.buffer and (wire.is_closed or left <= 0):
                 wire.leave(abruptly=False)
                 wire = None
             left = draw.randint(1, 30) if wire is None else left - 1
             began = time.monotonic()
             wire, outcome = await self._ask(question, wire, draw, began)
-            self.outcomes[outcome] += 1
+            self.outcomes[outcome, question.kind] += 1
             self.done += 1
             if outcome.startswith("error 503") or outcome.startswith("error 429"):
                 await asyncio.sleep(PAUSE_S)
@@ -236,14 +237,14 @@ class Clients:
             except Ended:
                 got = bytes(wire.buffer)
                 wire.leave(abruptly=False)
-                if time.monotonic() - began > LIMIT_S:
-                    return None, self._fail(question, began, f"no end within {LIMIT_S} s; {got[-200:]!r}")
+                if time.monotonic() - began > self.limit:
+                    return None, self._fail(question, began, f"no end within {self.limit} s; {got[-200:]!r}")
                 if got:
                     return None, self._broken(question, began, got)
                 how = "reset" if wire.was_reset else "closed"
-                if served == 0 or attempt == 2:
+                if served == 0 or attempt == 2 or not self.is_replaced(None, began, time.monotonic()):
                     return None, self._fail(question, began, f"{how} without an answer, connection of {served} before")
-                # A connection that was idle: closed while the request was on its way. Once more, on a new one.
+                # A proxy that ends closed an idle connection while the request was on its way. Once more, on a new one.
                 self.sent_again += 1
                 self.resets_when_idle += wire.was_reset
                 wire = None
@@ -252,12 +253,11 @@ class Clients:
         raise AssertionError("not reached")
 
     def _broken(self, question: Question, began: float, got: bytes) -> str:
-        now = time.monotonic()
-        named = MODEL.search(got.partition(b"\r\n\r\n")[2])
-        engine = named[1].decode() if named else None
-        if b"[DONE]" in got and got.endswith(b"0\r\n\r\n"):
-            return self._fail(question, began, "complete and yet broken")
-        if not self.is_broken(engine, began, now):
+        try:
+            engine = broken_engine(got)
+        except Wrong as wrong:
+            return self._fail(question, began, str(wrong))
+        if not self.is_broken(engine, began, time.monotonic()):
             return self._fail(
                 question, began, f"broken, and nothing had happened to {engine or 'any engine'}: {got[-200:]!r}"
             )
@@ -270,7 +270,8 @@ class Clients:
         return "FAILED"
 
     async def _exchange(self, question: Question, wire: Wire, draw: random.Random) -> tuple[str, bool]:
-        wire.buffer.clear()
+        if wire.buffer:
+            raise Wrong(f"bytes that nobody asked for: {bytes(wire.buffer[:100])!r}")
         abruptly = draw.random() < 0.5
         if question.leaves == "in the request":
             wire.send(question.data[: draw.randrange(1, len(question.data))])
@@ -289,29 +290,18 @@ class Clients:
         if question.leaves == "in the answer":
             wire.leave(abruptly)
             raise Left
-        head = bytes(buffer[:end]).lower()
-        status, fields = self._head(head)
-        if fields.get(b"x-request-id") != question.identity and question.kind != "bad":
-            raise Wrong(f"the answer is not ours: {head!r}")
-        body = await self._body(wire, end + 4, fields)
-        keeps = fields.get(b"connection") != b"close"
-        return self._judge(question, status, fields, body), keeps
+        status, fields = read_head(bytes(buffer[:end]).lower(), question)
+        body, end = await self._body(wire, end + 4, fields)
+        outcome = judge(question, status, fields, body)
+        # What is behind it now, or comes before the next question, was asked for by nobody.
+        del buffer[:end]
+        if buffer:
+            raise Wrong(f"bytes behind the end: {bytes(buffer[:100])!r}")
+        return outcome, fields.get(b"connection") != b"close"
 
     @staticmethod
-    def _head(head: bytes) -> tuple[int, dict[bytes, bytes]]:
-        lines = head.split(b"\r\n")
-        if not re.fullmatch(rb"http/1\.1 [1-5]\d\d .*", lines[0]):
-            raise Wrong(f"no status line: {lines[0]!r}")
-        fields: dict[bytes, bytes] = {}
-        for line in lines[1:]:
-            name, colon, value = line.partition(b":")
-            if not colon or name in fields:
-                raise Wrong(f"{name!r} twice, or no field: {head!r}")
-            fields[name] = value.strip()
-        return int(lines[0][9:12]), fields
-
-    @staticmethod
-    async def _body(wire: Wire, at: int, fields: dict[bytes, bytes]) -> bytes:
+    async def _body(wire: Wire, at: int, fields: dict[bytes, bytes]) -> tuple[bytes, int]:
+        """The body that begins at `at`, and where it ends."""
         buffer = wire.buffer
         if (length := fields.get(b"content-length")) is not None:
             if b"transfer-encoding" in fields:
@@ -327,7 +317,10 @@ class Clients:
                 while (line := buffer.find(b"\r\n", at)) < 0:
                     if not await wire.more():
                         raise Ended
-                size = int(buffer[at:line], 16)
+                try:
+                    size = int(buffer[at:line], 16)
+                except ValueError:
+                    raise Wrong(f"a chunk without a size: {bytes(buffer[at:line])[:100]!r}") from None
                 end = line + 2 + size
                 while len(buffer) < end + 2:
                     if not await wire.more():
@@ -341,52 +334,11 @@ class Clients:
             body = b"".join(pieces)
         else:
             raise Wrong("an answer without framing")
-        if len(buffer) > end:
-            raise Wrong(f"bytes behind the end: {bytes(buffer[end : end + 100])!r}")
-        return body
-
-    def _judge(self, question: Question, status: int, fields: dict[bytes, bytes], body: bytes) -> str:
-        self.answers[f"{status}"] += 1
-        if status != 200:
-            return self._judge_error(question, status, fields, body)
-        if question.kind == "bad":
-            raise Wrong("half a body is taken")
-        if question.kind == "stream":
-            found = body.count(b'"delta":{"content":"')
-            if not body.endswith(b"data: [DONE]\n\n") or body.count(b"[DONE]") != 1:
-                raise Wrong(f"a complete stream without its end: {body[-200:]!r}")
-            if not fields.get(b"content-type", b"").startswith(b"text/event-stream"):
-                raise Wrong(f"a stream that says it is {fields.get(b'content-type')!r}")
-        else:
-            answer = json.loads(body)
-            found = question.tokens if question.kind == "models" else answer["usage"]["completion_tokens"]
-        if found != question.tokens:
-            raise Wrong(f"{found} tokens and not {question.tokens}: {body[-200:]!r}")
-        return "complete"
-
-    @staticmethod
-    def _judge_error(question: Question, status: int, fields: dict[bytes, bytes], body: bytes) -> str:
-        try:
-            error = json.loads(body)["error"]
-            message, code = error["message"], error["code"]
-        except (ValueError, KeyError, TypeError):
-            raise Wrong(f"status {status} without an error: {body[:200]!r}") from None
-        if not message:
-            raise Wrong(f"status {status} without words")
-        if question.kind == "bad":
-            if status != 400:
-                raise Wrong(f"{status} to half a body: {body[:200]!r}")
-            return "error 400 invalid_body, as it must be"
-        is_engines = "asked for at /fault" in message
-        if status not in (429, 500, 502, 503, 504) or (status == 500 and not is_engines):
-            raise Wrong(f"status {status}: {body[:200]!r}")
-        if status in (429, 503) and not is_engines and b"retry-after" not in fields:
-            raise Wrong(f"status {status} without retry-after")
-        return f"error {status} {'of an engine' if is_engines else code}"
+        return body, end
 
 
 class Explains:
-    """Whether something had been done to an engine while a request ran."""
+    """Whether something had been done to an engine, or to the proxy, while a request ran."""
 
     # From the fault to the client's noticing it, on a busy machine.
     SLACK_S = 1.0

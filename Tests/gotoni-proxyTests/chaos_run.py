@@ -13,12 +13,12 @@ import signal
 import time
 from typing import Any
 
+import chaos_report
 from chaos_clients import Clients, Explains, Questions
+from chaos_judge import ended_badly, left_over, uneven
 
 # Resident memory of the last proxy, from its first thousand requests to the end: its trie and its log are bounded below.
 GROWTH_MB = 32.0
-# Of all requests; faults are many, yet one server is up nearly always.
-LEAST_COMPLETE = 0.75
 QUIET_S = 20.0
 START_S = 20.0
 
@@ -178,6 +178,8 @@ class Chaos:
         self.draws = {name: random.Random(f"{options.seed} {name}") for name in names}
         self.is_over = False
         self.explains = Explains()
+        # When proxies were asked to end.
+        self.replaced = Explains()
         self.engines: dict[str, Engine] = {}
         # The servers that the proxy has been told of.
         self.servers: dict[str, int] = {}
@@ -190,6 +192,8 @@ class Chaos:
         self.start = time.monotonic()
         # Of the last proxy: after its first requests.
         self.baseline_mb = 0.0
+        # What the last proxy said at the end.
+        self.last: dict[str, Any] = {}
 
     def note(self, text: str) -> None:
         print(f"{time.monotonic() - self.start:8.2f} s  {text}", file=self.log, flush=True)
@@ -275,20 +279,20 @@ class Chaos:
         old = self.proxy
         self.proxies += 1
         new = await Proxy.start(self.options, self.proxies, old.port, self.servers)
-        await new.until_up(len(self.servers))
+        # Not all: some are broken at any time.
+        await new.until_up(max(1, len(self.servers) // 2))
         self.proxy = new
         self.note(f"{old.name} is asked to end")
+        ending = self.replaced.begin(old.name)
         old.process.send_signal(signal.SIGKILL if self.options.plant == "a killed proxy" else signal.SIGTERM)
         try:
             code = await asyncio.wait_for(old.process.wait(), 60)
         except TimeoutError:
             code = None
             await old.kill()
+        self.replaced.end(ending)
         self.note(f"{old.name} has ended")
-        lines = old.words().splitlines()
-        last = lines[-1] if lines else ""
-        if code != 0 or "stopped requests=0 tickets=0 waiting=0" not in last:
-            self.problems.append(f"{old.name} ended with {code}: {last}")
+        self.problems += ended_badly(old.name, code, old.words())
         self.restarts += 1
 
     FAULTS = ((kill, 2), (crash, 2), (cut, 5), (hang, 2), (error, 4), (refuse, 2), (slow, 2))
@@ -307,12 +311,15 @@ class Chaos:
     async def operate_proxy(self, clients: Clients) -> None:
         """Orders, and a new proxy now and then. The last one serves the last third of all requests."""
         total, draw = self.options.requests, self.draws["operator"]
-        marks = [int(total * 0.65 * (number + 1) / self.options.restarts) for number in range(self.options.restarts)]
+        step = int(total * 0.65 / max(1, self.options.restarts))
+        marks = [step * (number + 1) for number in range(self.options.restarts)]
         while not self.is_over:
+            # A restart needs requests before, during and after it: nobody asks further than to the next one.
+            clients.allowed = marks[0] + step if marks else total
             if marks and clients.done >= marks[0]:
-                marks.pop(0)
                 self.note("the proxy is replaced")
                 await self.restart_proxy()
+                marks.pop(0)
                 self.count("new proxy")
             else:
                 order = draw.choices([each for each, _ in self.ORDERS], [weight for _, weight in self.ORDERS])[0]
@@ -353,26 +360,20 @@ class Chaos:
         async def is_quiet() -> bool:
             nonlocal status
             status = await self.proxy.status()
-            busy = [server["proxy_tracked_running"] for server in status["servers"]]
-            return not any((status["open_tickets"], status["under_way"], status["queue_size"], *busy))
+            return not left_over(status)
 
         try:
             await until("quiet", is_quiet, QUIET_S)
         except ChaosError:
-            left = {key: status.get(key) for key in ("open_tickets", "under_way", "queue_size")}
-            busy = {server["id"]: server["proxy_tracked_running"] for server in status["servers"]}
-            self.problems.append(f"something is left over: {left}, on servers {busy}")
-        ends = {end: status[f"total_{end}"] for end in ("forwarded", "rejected", "failed", "cancelled")}
-        if status["total_handled"] != sum(ends.values()):
-            self.problems.append(f"{status['total_handled']} requests were handled, and ended: {ends}")
+            self.problems.append(f"something is left over: {', '.join(left_over(status))}")
+        self.problems += uneven(status)
         if "gotoni_requests_total" not in await ask(self.proxy.admin, "GET", "/metrics"):
             self.problems.append("/metrics is not answered")
         after = self.proxy.resident_mb()
         growth = after - self.baseline_mb if self.baseline_mb else 0.0
-        print(
-            f"  last proxy: {status['total_handled']} requests, {ends}, {status['total_retried']} retries; "
-            f"{self.baseline_mb:.0f} MB then, {after:.0f} MB now, {self.proxy.files()} files"
-        )
+        kept = ("total_handled", "total_retried", "open_tickets", "under_way", "queue_size")
+        self.last = {key: status[key] for key in kept} | {"mb_before": self.baseline_mb, "mb_after": after}
+        self.last["files"] = self.proxy.files()
         if growth > GROWTH_MB:
             self.problems.append(f"the last proxy grew by {growth:.0f} MB")
         self.proxy.process.send_signal(signal.SIGTERM)
@@ -380,9 +381,7 @@ class Chaos:
             code = await asyncio.wait_for(self.proxy.process.wait(), 60)
         except TimeoutError:
             code = None
-        last = (self.proxy.words().splitlines() or [""])[-1]
-        if code != 0 or "stopped requests=0 tickets=0 waiting=0" not in last:
-            self.problems.append(f"{self.proxy.name} ended with {code}: {last}")
+        self.problems += ended_badly(self.proxy.name, code, self.proxy.words())
 
     async def end(self) -> None:
         for program in (*self.engines.values(), *([self.proxy] if hasattr(self, "proxy") else [])):
@@ -411,7 +410,7 @@ async def run(options: argparse.Namespace) -> bool:
         try:
             await chaos.begin()
             questions = Questions(options.requests, options.seed, options.plant)
-            clients = Clients(chaos.proxy.port, questions, chaos.explains, options.seed, log)
+            clients = Clients(chaos.proxy.port, questions, chaos.explains, chaos.replaced, options.seed, log)
             chaos.start = clients.start
             helpers.append(asyncio.create_task(_progress(clients, chaos, options.requests)))
             breaking = asyncio.create_task(chaos.until_done(clients))
@@ -431,27 +430,4 @@ async def run(options: argparse.Namespace) -> bool:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
             await chaos.end()
-    return _report(options, chaos, clients, took)
-
-
-def _report(options: argparse.Namespace, chaos: Chaos, clients: Clients | None, took: float) -> bool:
-    problems = chaos.problems
-    if clients:
-        for outcome, count in sorted(clients.outcomes.items(), key=lambda item: (-item[1], item[0])):
-            print(f"  {count:8d}  {outcome}")
-        print(f"  sent again on a new connection, for the idle one was closed: {clients.sent_again}", end="")
-        print(f" (of these reset: {clients.resets_when_idle})")
-        print("  done to it:", ", ".join(f"{count} {name}" for name, count in sorted(chaos.done.items())))
-        print(f"  {options.requests} requests in {took:.0f} s: {clients.done / took:.0f}/s")
-        if clients.done != options.requests:
-            problems.append(f"{clients.done} of {options.requests} requests ended")
-        if clients.outcomes["complete"] < LEAST_COMPLETE * clients.done:
-            problems.append(f"only {clients.outcomes['complete']} of {clients.done} were answered")
-        for failure in clients.failures[:10]:
-            print(f"  {failure}")
-        if clients.failures:
-            problems.append(f"{len(clients.failures)} requests ended as none may; all are in chaos.log")
-    for problem in problems:
-        print(f"  WRONG: {problem}")
-    print(f"chaos: {'failed' if problems else 'passed'}", flush=True)
-    return bool(problems)
+    return chaos_report.write(options, chaos, clients, took)

@@ -137,7 +137,11 @@ def looking_changes_nothing() -> None:
             for method in ("GET", "HEAD"):
                 answer = proxy.ask(method, path)
                 assert answer.status == 405 and answer.field("allow") == "POST", (method, path, answer)
-        for path in ("/proxy/servers?id=e0&url=http://127.0.0.1:9", "/proxy/tune?ms_per_token=9", "/proxy/policy?policy=random"):
+        for path in (
+            "/proxy/servers?id=e0&url=http://127.0.0.1:9",
+            "/proxy/tune?ms_per_token=9",
+            "/proxy/policy?policy=random",
+        ):
             assert proxy.ask("GET", path).status in (200, 405), path
         assert state() == before and proxy.get("/proxy/prefix/stats")["held_tokens"] == held > 0
 

@@ -29,8 +29,9 @@ def _waiting(proxy: Proxy, count: int) -> None:
 def those_who_wait_are_told_for_how_long() -> None:
     engine, proxy = _busy()
     with started(engine, proxy):
-        with _send(proxy, "first", 20) as first, _send(proxy, "second", 2) as second:
-            assert first.answer().field("x-queue-wait-ms") is None
+        with _send(proxy, "first", 40, stream=True) as first:
+            assert first.head().field("x-queue-wait-ms") is None
+            second = _send(proxy, "second", 2)
             waited = second.answer().field("x-queue-wait-ms")
             assert waited is not None and int(waited) >= 50, waited
         proxy.until_quiet()

@@ -89,8 +89,9 @@ def part_arrays_are_read() -> None:
     # Between two parts there may be a mark, so the string is the same up to there.
     assert records[2]["matched_tokens"] >= 0.7 * records[2]["tokens"], records[2]
     # What is no text is passed on as well.
-    picture = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}, {"type": "text", "text": "what?"}]
-    answer = proxy.ask("POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": picture}], "max_tokens": 2})
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    message = {"role": "user", "content": [picture, {"type": "text", "text": "what?"}]}
+    answer = proxy.ask("POST", "/v1/chat/completions", {"messages": [message], "max_tokens": 2})
     assert answer.status == 200, answer
 
 

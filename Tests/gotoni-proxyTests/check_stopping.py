@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import os
 import pathlib
@@ -9,6 +10,7 @@ import re
 import signal
 import socket
 import tempfile
+import threading
 import time
 
 from programs import Engine, Proxy, chat, started, until
@@ -152,6 +154,44 @@ def a_successor_takes_the_port_without_a_gap() -> None:
                 assert kept.is_closed()
                 assert ask(second.port, "POST", CHAT, chat("after")).status == 200
                 assert second.stop() == 0
+
+
+def a_successor_drops_nobody_who_connects_meanwhile() -> None:
+    """Whoever the old one's listener had not yet accepted is still served: five times, with new connections all along."""
+    engine = Engine()
+    with started(engine):
+        proxy = Proxy("--reuse-port", "true", servers=[f"a={engine.url}"])
+        port, over = proxy.port, threading.Event()
+        served: list[int] = []
+        dropped: list[str] = []
+
+        def ask_on() -> None:
+            while not over.is_set():
+                try:
+                    served.append(ask(port, "GET", "/v1/models").status)
+                except (OSError, Broken) as error:
+                    dropped.append(repr(error))
+
+        threads = [threading.Thread(target=ask_on) for _ in range(6)]
+        try:
+            for thread in threads:
+                thread.start()
+            for _ in range(5):
+                old = proxy
+                listen, servers = f"127.0.0.1:{port}", [f"a={engine.url}"]
+                proxy = Proxy("--reuse-port", "true", servers=servers, listen=listen, ready=False)
+                with started(old):
+                    until("the new one is up", lambda: "server is up" in proxy.words())
+                    assert old.stop() == 0, old.words()
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+        with started(proxy):
+            assert proxy.stop() == 0
+        answers = collections.Counter(served)
+        assert not dropped and set(answers) == {200}, f"answered {dict(answers)}, dropped {len(dropped)}: {dropped[:3]}"
+        assert answers[200] > 50, answers
 
 
 def no_port_is_shared_unless_asked_for() -> None:

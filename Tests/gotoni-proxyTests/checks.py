@@ -6,9 +6,11 @@ import time
 import traceback
 
 import check_access
+import check_chaos
 import check_control
 import check_faults
 import check_headers
+import check_leaving
 import check_limits
 import check_queue
 import check_requests
@@ -26,10 +28,12 @@ MODULES = (
     check_control,
     check_limits,
     check_queue,
+    check_leaving,
     check_faults,
     check_stopping,
     check_tls,
     check_times,
+    check_chaos,
 )
 
 

@@ -168,8 +168,13 @@ class Proxy(Program):
             and status["total_handled"] == ends
         )
 
-    def until_quiet(self) -> None:
-        until("nothing under way and the account even", self.is_quiet)
+    def until_quiet(self, limit: float = LIMIT_S) -> None:
+        try:
+            until("nothing under way and the account even", self.is_quiet, limit)
+        except AssertionError as error:
+            kept = ("open_tickets", "under_way", "queue_size")
+            figures = {key: value for key, value in self.status().items() if key.startswith("total_") or key in kept}
+            raise AssertionError(f"{error}: {figures}") from None
 
     def stop(self) -> int:
         self.signal(signal.SIGTERM)

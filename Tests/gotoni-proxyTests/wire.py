@@ -252,6 +252,7 @@ class Recorder:
         self.early = early
         self.over = threading.Event()
         self.seen: list[Seen] = []
+        self.answered = 0
         self.opened = 0
         self.socket = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port: int = self.socket.getsockname()[1]
@@ -302,11 +303,15 @@ class Recorder:
                     if answer is None:
                         return
                     connection.sendall(answer.removesuffix(self.CLOSE))
+                    self.answered += 1
                     if answer.endswith(self.CLOSE):
                         return
 
     def close(self) -> None:
         self.over.set()
+        # Closed alone it would go on listening for as long as the thread waits in accept.
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
 
     def __enter__(self) -> Recorder:

@@ -17,7 +17,9 @@ from progress import Progress
 Samples = dict[int, dict[str, list[play.Sample]]]
 
 
-def all_of(users: Mapping[int, workload.Workload], policies: Sequence[str], it: world.World) -> tuple[Samples, float]:
+def all_of(
+    users: Mapping[int, workload.Workload], policies: Sequence[str], it: world.World, is_warm: bool
+) -> tuple[Samples, float]:
     """The requests, and the highest load of the machine meanwhile."""
     progress = Progress()
     samples: Samples = {}
@@ -28,24 +30,28 @@ def all_of(users: Mapping[int, workload.Workload], policies: Sequence[str], it: 
         for policy in random.Random(seed).sample(policies, len(policies)):
             done = sum(len(of) for of in samples.values()) + 1
             title = f"{done} of {len(users) * len(policies)}: {policy}, seed {seed}"
-            samples[seed][policy] = one(policy, f"{policy}-{seed}", asked, it, progress, title)
+            progress.say(f"{title}: preparing")
+            prepare(it, f"{policy}-{seed}", asked.systems if is_warm else ())
+            it.proxy.set_policy(policy)
+            samples[seed][policy] = one(f"{policy}-{seed}", asked, it, progress, title)
             load = max(load, os.getloadavg()[0])
     progress.clear()
     return samples, load
 
 
-def one(
-    policy: str, tag: str, users: workload.Workload, it: world.World, progress: Progress, title: str
-) -> list[play.Sample]:
-    """One policy, from empty caches, with every server known, connected and idle."""
-    progress.say(f"{title}: warming up")
+def prepare(it: world.World, tag: str, systems: tuple[str, ...]) -> None:
+    """Every server known, connected and idle, and nothing cached but, everywhere, `systems`."""
     it.settle()
-    it.flush()
     it.proxy.set_policy("round-robin")
-    asyncio.run(play.warm(users.systems, len(it.engines), it.host, it.port, f"warm-{tag}"))
+    asyncio.run(play.connect(len(it.engines), it.host, it.port, f"hello-{tag}"))
+    it.flush()
+    asyncio.run(play.warm(systems, len(it.engines), it.host, it.port, f"warm-{tag}"))
     it.settle()
     it.proxy.clear_log()
-    it.proxy.set_policy(policy)
+
+
+def one(tag: str, users: workload.Workload, it: world.World, progress: Progress, title: str) -> list[play.Sample]:
+    """All requests of one seed under the policy that is set."""
     progress.say(f"{title}: {users.requests} requests")
     answered = 0
 

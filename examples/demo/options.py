@@ -25,6 +25,7 @@ class Options:
     shape: workload.Shape
     regions: tuple[world.Region, ...]
     port: int
+    is_warm: bool
     is_quick: bool
     checks: bool
     keeps: bool
@@ -40,9 +41,10 @@ def parse(description: str) -> Options:
     add("--engine", type=pathlib.Path, default=PROGRAMS / "gotoni-engine", metavar="FILE")
     add("--policy", default=",".join(POLICIES), metavar="A,B", help="of " + ", ".join(ALL_POLICIES))
     add("--seed", type=int, default=1, metavar="N", help="of the users and of the policies' order")
-    add("--seeds", type=int, metavar="N", help="as many seeds, from --seed on; 35 s for each and each policy")
+    add("--seeds", type=int, metavar="N", help="as many seeds, from --seed on; 30 s for each and each policy")
     add("--conversations", type=int, metavar="N", help=f"in {workload.Shape.span_s:.0f} s; more is more load")
     add("--rtt-ms", default=",".join(f"{ms:g}" for ms in world.RTT_MS), metavar="A,B,C", help="instead of %(default)s")
+    add("--warm", action="store_true", help="every engine begins with all shared prompts")
     add("--port", type=int, default=0, metavar="N", help="of the proxy (any free one)")
     add("--quick", action="store_true", help="20 seconds: that it works, not who is better")
     add("--check", action="store_true", help=f"fail if gorgo does not win over {SEEDS_TO_CHECK} seeds or more")
@@ -76,6 +78,7 @@ def parse(description: str) -> Options:
         shape=shape,
         regions=regions(parser, given.rtt_ms),
         port=given.port,
+        is_warm=given.warm,
         is_quick=given.quick,
         checks=given.check,
         keeps=given.keep,

@@ -94,19 +94,22 @@ def joined(samples: Sequence[Sample], log: dict[str, dict[str, Any]]) -> list[Sa
     return found
 
 
-async def warm(systems: tuple[str, ...], regions: int, host: str, port: int, tag: str) -> None:
-    """Under round-robin: every engine gets connections, then what each assistant is told.
+async def connect(regions: int, host: str, port: int, tag: str) -> None:
+    """Under round-robin: every engine gets connections, for a new one costs a round trip, which is not routing."""
+    await in_turn((), regions * CONNECTIONS, host, port, tag)
 
-    A fleet that has run for a minute is in this state. Without it the first half of each short run would show how
-    policies fill empty caches, and new connections, which cost a round trip, would be counted as routing.
-    """
+
+async def warm(systems: tuple[str, ...], regions: int, host: str, port: int, tag: str) -> None:
+    """Under round-robin: every engine gets what each assistant is told."""
+    for index, system in enumerate(systems):
+        await in_turn(({"role": "system", "content": system},), regions, host, port, f"{tag}-s{index}")
+
+
+async def in_turn(begin: tuple[dict[str, str], ...], count: int, host: str, port: int, tag: str) -> None:
+    """The same short question `count` times at once."""
     client = Client(host, port)
+    body = body_of(tag, [*begin, {"role": "user", "content": "hello"}], 1)
     try:
-        hello = [{"role": "user", "content": "hello"}]
-        requests = (client.chat(body_of(f"{tag}-{n}", hello, 1), f"{tag}-{n}") for n in range(regions * CONNECTIONS))
-        await asyncio.gather(*requests)
-        for index, system in enumerate(systems):
-            body = body_of(f"{tag}-s{index}", [{"role": "system", "content": system}, *hello], 1)
-            await asyncio.gather(*(client.chat(body, f"{tag}-s{index}-{n}") for n in range(regions)))
+        await asyncio.gather(*(client.chat(body, f"{tag}-{number}") for number in range(count)))
     finally:
         client.close()

@@ -23,7 +23,8 @@ final class ClientConnection: ChannelInboundHandler {
 
     private enum Stage {
         case idle
-        case body(HTTPRequestHead, path: Substring, endpoint: Endpoint?, id: String, start: Nanoseconds)
+        case body(
+            HTTPRequestHead, path: Substring, endpoint: Endpoint?, length: Int?, id: String, start: Nanoseconds)
         case exchange(Exchange)
         case control
         /// What still comes is not wanted; the last answer is being written.
@@ -121,9 +122,8 @@ final class ClientConnection: ChannelInboundHandler {
                 requestID: id)
         }
         let endpoint = head.method == .POST ? Endpoint(path: path) : nil
-        stage = .body(head, path: path, endpoint: endpoint, id: id, start: now)
+        stage = .body(head, path: path, endpoint: endpoint, length: fields.length, id: id, start: now)
         body = ByteBuffer()
-        if let length = fields.length, length > 0 { body.reserveCapacity(min(length, 1 << 20)) }
         if let expect = fields.expect, !isHTTP10 {
             if expect.lowercased() == "100-continue" {
                 write(ByteBuffer(string: "HTTP/1.1 100 Continue\r\n\r\n"), flush: true)
@@ -143,14 +143,16 @@ final class ClientConnection: ChannelInboundHandler {
     }
 
     private func add(_ bytes: ByteBuffer) {
-        guard case .body(_, _, _, let id, _) = stage else { return }
+        guard case .body(_, _, _, let length, let id, _) = stage else { return }
         let most = settings.dispatcher.configuration.maxBodyBytes
         guard body.readableBytes + bytes.readableBytes <= most else {
             return answer(LocalAnswer(RequestRules.tooLarge(most)), requestID: id)
         }
-        if body.readableBytes == 0, body.capacity < bytes.readableBytes {
+        if body.readableBytes == 0, bytes.readableBytes >= length ?? 0 {
+            // All of it, most often: the bytes stay where they were read to.
             body = bytes
         } else {
+            if let length, body.readableBytes == 0 { body.reserveCapacity(min(length, 1 << 20)) }
             body.writeImmutableBuffer(bytes)
         }
         // Ten kilobytes a second is the slowest body we wait for.
@@ -158,7 +160,7 @@ final class ClientConnection: ChannelInboundHandler {
     }
 
     private func dispatch() {
-        guard case .body(let head, let path, let endpoint, let id, let start) = stage, let context else { return }
+        guard case .body(let head, let path, let endpoint, _, let id, let start) = stage, let context else { return }
         settings.dispatcher.counters.bytesIn.add(UInt64(body.readableBytes), ordering: .relaxed)
         let taken = body
         body = ByteBuffer()
@@ -255,7 +257,7 @@ final class ClientConnection: ChannelInboundHandler {
         case .control: return
         case .closing: if now >= deadline { abort() }
         case .idle: if now >= deadline { abort() }
-        case .body(_, _, _, let id, _):
+        case .body(_, _, _, _, let id, _):
             guard now >= deadline else { return }
             keepsAlive = false
             answer(
