@@ -69,8 +69,8 @@ public final class Gateway: Sendable {
         return (Self.text(data), admin.map(Self.text))
     }
 
-    /// Stops accepting, lets requests finish, closes. `settle`: how long idle connections stay open for requests that
-    /// are on their way; not for longer than the drain timeout. True: nothing was cut off. A second call waits for the
+    /// Lets requests finish, closes. `settle`: how long new connections are still accepted and idle ones stay open, for
+    /// requests that are on their way; each answer is the last of its connection. True: nothing was cut off. A second call waits for the
     /// first.
     public func stop(settle: Nanoseconds = Nanoseconds(milliseconds: 500)) async -> Bool {
         let stopping = state.withLockedValue { state in
@@ -90,14 +90,17 @@ public final class Gateway: Sendable {
             }
             return (state.listeners, tasks)
         }
-        for listener in listeners { try? await listener.close().get() }
         let deadline = Clock.now().plus(configuration.drainTimeout)
         for (loop, context) in loops {
-            try? await loop.submit { context.value.drain(settle: settle, now: Clock.now()) }.get()
+            try? await loop.submit { context.value.drain(settle: settle) }.get()
         }
-        let settled = Clock.now().plus(settle)
-        while Clock.now() < deadline {
-            if Clock.now() >= settled, dispatcher.counters.connections.load(ordering: .acquiring) == 0 { break }
+        if configuration.reusePort { for listener in listeners { await SharedPort.handOver(listener) } }
+        try? await Task.sleep(nanoseconds: min(settle, configuration.drainTimeout).rawValue)
+        for listener in listeners {
+            if configuration.reusePort { await SharedPort.release(listener) }
+            try? await listener.close().get()
+        }
+        while Clock.now() < deadline, dispatcher.counters.connections.load(ordering: .acquiring) > 0 {
             try? await Task.sleep(nanoseconds: 10_000_000)
         }
         let cut = dispatcher.counters.underWay.load(ordering: .acquiring)

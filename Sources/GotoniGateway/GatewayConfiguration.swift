@@ -65,7 +65,7 @@ public struct GatewayConfiguration: Sendable {
     public var tls: TLSFiles?
     /// Event loops; 0: one for each core, at most four.
     public var threads = 0
-    /// Several processes may listen at the same port, so that a new one takes over from an old one.
+    /// Another process may listen at the same port, so that a new one takes over from an old one: see `SharedPort`.
     public var reusePort = false
 
     // Servers.

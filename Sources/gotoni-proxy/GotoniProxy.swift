@@ -52,17 +52,14 @@ import Logging
         defer { if let pidFile = settings.pidFile { unlink(pidFile) } }
         let signal = await signals.next()
         logger.notice("stopping", metadata: ["signal": "\(signal)"])
-        // A second signal does not wait.
-        let clean = await withTaskGroup(of: Bool?.self) { group in
-            group.addTask { await gateway.stop() }
-            group.addTask {
-                _ = await signals.next()
-                return nil
-            }
-            let first = await group.next() ?? nil
-            group.cancelAll()
-            return first ?? false
+        Task {
+            // A second signal does not wait.
+            let second = await signals.next()
+            logger.warning("not waiting for requests under way", metadata: ["signal": "\(second)"])
+            if let pidFile = settings.pidFile { unlink(pidFile) }
+            Glibc.exit(1)
         }
+        let clean = await gateway.stop()
         let left = gateway.leftovers
         logger.notice(
             "stopped",

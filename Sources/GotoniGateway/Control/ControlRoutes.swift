@@ -155,7 +155,8 @@ struct ControlRoutes: Sendable {
 
     private func health() -> LocalAnswer {
         let servers = dispatcher.fleet.all
-        let up = servers.count { $0.state.withLockedValue { $0.health.state == .up } }
+        let settings = gateway.configuration.healthSettings
+        let up = servers.count { $0.state.withLockedValue { $0.health.isAvailable(settings) } }
         if gateway.isDraining {
             return LocalAnswer(status: 503, text: "draining: \(up)/\(servers.count) servers available")
         }

@@ -173,7 +173,8 @@ extension ControlRoutes {
         let report = state.report
         return StatusDocument.ServerEntry(
             id: server.name, url: "\(server.url)", ip: server.url.host, port: server.url.port,
-            healthy: state.health.state == .up, state: shown, limit: state.limitInForce,
+            healthy: state.health.isAvailable(gateway.configuration.healthSettings), state: shown,
+            limit: state.limitInForce,
             runningReqs: OrNull(report?.running), waitingReqs: OrNull(report?.queued),
             gpuCacheUsage: OrNull(report?.cacheUsage), maxRunningReqs: OrNull(report?.maxRunning),
             engine: OrNull(report?.kind?.rawValue), latency: LatencyDocument(state.rtt),
@@ -249,7 +250,8 @@ extension ControlRoutes {
                     numTotalReqs: OrNull(total), gpuCacheUsage: OrNull(report?.cacheUsage),
                     maxRunningReqs: OrNull(report?.maxRunning),
                     lastUpdatedMsAgo: OrNull(state.reportTime.map { rounded(now.since($0).milliseconds) }),
-                    healthy: state.health.state == .up, consecutiveFails: state.health.consecutiveProbeFailures),
+                    healthy: state.health.isAvailable(gateway.configuration.healthSettings),
+                    consecutiveFails: state.health.consecutiveProbeFailures),
                 latency: nanoseconds(state.rtt.current), latencyAvg: nanoseconds(state.rtt.average),
                 latencyMin: nanoseconds(state.rtt.least), latencyMax: nanoseconds(state.rtt.most))
         }
@@ -272,7 +274,8 @@ extension ControlRoutes {
             let latency = LatencyDocument(state.rtt)
             result[server.name] = LatencyEntry(
                 ip: server.url.host, port: server.url.port, currentMs: latency.currentMs, avgMs: latency.avgMs,
-                minMs: latency.minMs, maxMs: latency.maxMs, healthy: state.health.state == .up)
+                minMs: latency.minMs, maxMs: latency.maxMs,
+                healthy: state.health.isAvailable(gateway.configuration.healthSettings))
         }
         return result
     }

@@ -43,6 +43,7 @@ final class ClientConnection: ChannelInboundHandler {
     private var isDeaf = false
     /// When an unfinished request, or the next one, must have come.
     private var deadline: Nanoseconds
+    private var idleSince: Nanoseconds
     private(set) var remoteAddress = "unknown"
     private(set) var keepsAlive = true
     private(set) var isHTTP10 = false
@@ -54,6 +55,7 @@ final class ClientConnection: ChannelInboundHandler {
         self.settings = settings
         self.loop = loop
         deadline = now.plus(settings.dispatcher.configuration.requestTimeout)
+        idleSince = now
     }
 
     var isWritable: Bool { context?.channel.isWritable ?? false }
@@ -218,7 +220,8 @@ final class ClientConnection: ChannelInboundHandler {
         let wasIdle: Bool
         if case .body = stage { wasIdle = true } else { wasIdle = false }
         stage = .idle
-        deadline = Clock.now().plus(settings.dispatcher.configuration.keepAliveTimeout)
+        idleSince = Clock.now()
+        deadline = idleSince.plus(settings.dispatcher.configuration.keepAliveTimeout)
         if wasIdle, !ahead.isEmpty { return }
         while let part = ahead.popFirst() {
             read(part)
@@ -245,8 +248,8 @@ final class ClientConnection: ChannelInboundHandler {
         context?.close(promise: nil)
     }
 
-    func closeIfIdle() {
-        if case .idle = stage { abort() }
+    func closeIfIdle(for time: Nanoseconds, now: Nanoseconds) {
+        if case .idle = stage, now.since(idleSince) >= time { abort() }
     }
 
     // MARK: Time, back-pressure, errors

@@ -84,29 +84,38 @@ final class Exchange: UpstreamUser, Waiter {
     func begin() {
         dispatcher.counters.handled.add(1, ordering: .relaxed)
         dispatcher.counters.underWay.add(1, ordering: .relaxed)
-        guard let endpoint else { return passThrough() }
-        do throws(BodyError) {
-            facts = try read(endpoint)
-        } catch {
-            let status = error == .tooLarge ? 413 : error == .memory ? 503 : 400
-            return refuse(.badRequest("invalid_body", "\(error.text)", status: status))
+        if endpoint != nil {
+            do throws(BodyError) {
+                facts = try read()
+            } catch {
+                let status = error == .tooLarge ? 413 : error == .memory ? 503 : 400
+                return refuse(.badRequest("invalid_body", "\(error.text)", status: status))
+            }
+            record.promptBytes = facts.promptTokens * 4
+            record.tokens = facts.promptTokens
         }
-        record.promptBytes = facts.promptTokens * 4
-        record.tokens = facts.promptTokens
         let releases = dispatcher.releases
-        if dispatcher.hasQueue { return enqueue(triedAt: releases) }
+        if endpoint != nil, dispatcher.hasQueue { return enqueue(triedAt: releases) }
         if let error = route() { notRouted(error, triedAt: releases) }
     }
 
-    private func read(_ endpoint: Endpoint) throws(BodyError) -> BodyFacts {
-        try body.withUnsafeReadableBytes { bytes in
+    /// The prompt and what else the body says, into the loop's reader; nothing if it is passed through.
+    private func read() throws(BodyError) -> BodyFacts {
+        guard let endpoint else { return BodyFacts() }
+        return try body.withUnsafeReadableBytes { bytes in
             Result { () throws(BodyError) in try loop.reader.read(bytes, endpoint) }
         }
         .get()
     }
 
-    /// Takes a place on a server and begins there. Nil: done; otherwise why not.
+    /// Takes a place on a server and begins there; what is passed through needs none. Nil: done; otherwise why not.
     private func route() -> RouterError? {
+        guard endpoint != nil else {
+            guard let server = dispatcher.anyServer(excluding: tried) else { return .noServer }
+            leaveServer(.failed)
+            connect(server, fresh: false)
+            return nil
+        }
         do throws(RouterError) {
             let (decision, server) = try dispatcher.route(
                 loop.reader, facts, excluding: tried, now: Clock.now(), record: &record.decision)
@@ -152,7 +161,7 @@ final class Exchange: UpstreamUser, Waiter {
             // Gone meanwhile: the place is for the next.
             return dispatcher.offer(place)
         }
-        guard let endpoint, (try? read(endpoint)) != nil else { return refuse(.internalError) }
+        guard (try? read()) != nil else { return refuse(.internalError) }
         while true {
             let releases = dispatcher.releases
             stage = .connecting
@@ -168,12 +177,6 @@ final class Exchange: UpstreamUser, Waiter {
             stage = .queued(id)
             guard dispatcher.putBack(id, triedAt: releases) else { return }
         }
-    }
-
-    private func passThrough() {
-        guard let server = dispatcher.anyServer(excluding: tried) else { return refuse(.noServer) }
-        leaveServer(.failed)
-        connect(server, fresh: false)
     }
 
     // MARK: An attempt
@@ -327,6 +330,8 @@ final class Exchange: UpstreamUser, Waiter {
         } else if content.readableBytes > 0 {
             client.write(content, flush: true)
         }
+        // A write to a client that has gone ends all this before it returns.
+        guard stage != .ended else { return }
         dispatcher.counters.bytesOut.add(UInt64(content.readableBytes), ordering: .relaxed)
         if reader.isComplete { complete(leftOver: consumed < bytes.readableBytes) }
     }
@@ -397,25 +402,16 @@ final class Exchange: UpstreamUser, Waiter {
         guard let current = server else { return false }
         let before = tried
         tried.append(current.id)
-        if let endpoint {
-            guard (try? read(endpoint)) != nil else { return false }
-            let releases = dispatcher.releases
-            if let error = route() {
-                // Wait for one of the others only if this one gave no answer that could be passed on.
-                guard error == .saturated, upstream == nil else {
-                    tried = before
-                    return false
-                }
-                leaveServer(.failed)
-                enqueue(triedAt: releases)
-            }
-        } else {
-            guard let other = dispatcher.anyServer(excluding: tried) else {
+        guard (try? read()) != nil else { return false }
+        let releases = dispatcher.releases
+        if let error = route() {
+            // Wait for one of the others only if this one gave no answer that could be passed on.
+            guard error == .saturated, upstream == nil else {
                 tried = before
                 return false
             }
             leaveServer(.failed)
-            connect(other, fresh: false)
+            enqueue(triedAt: releases)
         }
         retried += 1
         dispatcher.counters.retried.add(1, ordering: .relaxed)
@@ -449,6 +445,7 @@ final class Exchange: UpstreamUser, Waiter {
         if isEventStream, isChunked, !client.isHTTP10, reader.isBetweenChunks {
             let event = "data: \(Problem.upstreamFailed.json)\n\n"
             client.write(ByteBuffer(string: "\(String(event.utf8.count, radix: 16))\r\n\(event)\r\n"), flush: true)
+            guard stage != .ended else { return }
         }
         leaveServer(.failed)
         dispatcher.counters.failed.add(1, ordering: .relaxed)

@@ -16,7 +16,8 @@ final class LoopContext {
     private let requestSeed: UInt64
     /// No new requests: connections end with the one they have.
     private(set) var isDraining = false
-    private var idleDeadline: Nanoseconds?
+    /// How long a connection may be idle while draining.
+    private var settle = Nanoseconds(0)
 
     init(loop: any EventLoop, dispatcher: Dispatcher, seed: UInt64) {
         self.loop = loop
@@ -63,17 +64,15 @@ final class LoopContext {
             let isUp = pool.server.state.withLockedValue { $0.health.state == .up }
             pool.sweep(now: now, keepsWarm: isUp && !isDraining)
         }
-        if let idleDeadline, now >= idleDeadline { closeIdleClients() }
+        if isDraining {
+            for client in Array(clients.values) { client.closeIfIdle(for: settle, now: now) }
+        }
     }
 
     /// Idle connections stay for `settle`, so that a request that is on its way is still answered.
-    func drain(settle: Nanoseconds, now: Nanoseconds) {
+    func drain(settle: Nanoseconds) {
         isDraining = true
-        idleDeadline = now.plus(settle)
-    }
-
-    func closeIdleClients() {
-        for client in Array(clients.values) { client.closeIfIdle() }
+        self.settle = settle
     }
 
     func closeAll() {

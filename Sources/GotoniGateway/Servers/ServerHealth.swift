@@ -48,6 +48,11 @@ struct ServerHealth: Equatable, Sendable {
         var from: Int
     }
 
+    /// Gets requests and answers probes. The last ones are never ejected, so `up` alone does not say that.
+    func isAvailable(_ settings: Settings) -> Bool {
+        state == .up && consecutiveProbeFailures < settings.probeFailures
+    }
+
     /// Most requests at once now, of `limit` when all is well. AIMD: overload cuts it, time brings it back.
     func limit(_ limit: Int, now: Nanoseconds, _ settings: Settings) -> Int {
         guard let ramp else { return limit }
