@@ -96,10 +96,7 @@ public final class Gateway: Sendable {
         }
         if configuration.reusePort { for listener in listeners { await SharedPort.handOver(listener) } }
         try? await Task.sleep(nanoseconds: min(settle, configuration.drainTimeout).rawValue)
-        for listener in listeners {
-            if configuration.reusePort { await SharedPort.release(listener) }
-            try? await listener.close().get()
-        }
+        for listener in listeners { try? await listener.close().get() }
         while Clock.now() < deadline, dispatcher.counters.connections.load(ordering: .acquiring) > 0 {
             try? await Task.sleep(nanoseconds: 10_000_000)
         }
@@ -158,7 +155,9 @@ public final class Gateway: Sendable {
             bootstrap = bootstrap.serverChannelOption(.socketOption(.init(rawValue: SO_REUSEPORT)), value: 1)
         }
         do {
-            return try await bootstrap.bind(host: address.host, port: address.port).get()
+            let listener = try await bootstrap.bind(host: address.host, port: address.port).get()
+            if configuration.reusePort { await SharedPort.join(listener) }
+            return listener
         } catch {
             throw GatewayError("cannot listen on \(address): \(error)")
         }

@@ -5,13 +5,16 @@ import NIOCore
 ///
 /// The kernel deals new connections to both, and what waits in a listener's backlog is reset when it closes. So the one
 /// that leaves first has the kernel deal all new connections to the other one, empties its backlog, and only then closes.
-/// The kernel numbers listeners of a port in the order in which they came; if there is no second one it ignores us.
+/// The kernel numbers listeners of a port in the order in which they came, and the last takes the number of one that
+/// leaves; if there is no second one it ignores us.
+///
+/// Errors do not matter: connections are dealt as before, then.
 enum SharedPort {
-    /// From now on the second listener gets the new connections. Errors do not matter: it is as it was, then.
+    /// From now on, also beyond this listener's end, the second one gets the new connections.
     static func handOver(_ listener: any Channel) async { await attach(listener, [returnsOne]) }
 
-    /// They are dealt to all again.
-    static func release(_ listener: any Channel) async {
+    /// New connections are dealt to all, whatever one that left has said.
+    static func join(_ listener: any Channel) async {
         guard let options = listener as? any SocketOptionProvider else { return }
         try? await options.unsafeSetSocketOption(
             level: .socket, name: NIOBSDSocket.Option(rawValue: 68) /* SO_DETACH_REUSEPORT_BPF */, value: Int32(0)
