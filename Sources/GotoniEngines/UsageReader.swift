@@ -112,11 +112,11 @@ struct UsageSearch {
     /// Looks from the end to the beginning of `text`, which may begin and end anywhere in an answer.
     mutating func look(in text: UnsafeBufferPointer<UInt8>) {
         var start = text.count
-        while start > 0, candidates < Self.mostCandidates, found[0]?.isComplete != true {
-            start -= 1
-            guard text[start] == UInt8(ascii: "\""), let form = UsageForm(at: start, in: text),
-                found[form.rawValue] == nil
-            else { continue }
+        while candidates < Self.mostCandidates, found[0]?.isComplete != true {
+            // Most bytes are no quotes: a loop of its own for them.
+            repeat { start -= 1 } while start >= 0 && text[start] != UInt8(ascii: "\"")
+            guard start >= 0 else { return }
+            guard let form = UsageForm(at: start, in: text), found[form.rawValue] == nil else { continue }
             var cursor = JSONCursor(text, at: start + form.key.utf8CodeUnitCount)
             guard cursor.take(":") else { continue }
             candidates += 1

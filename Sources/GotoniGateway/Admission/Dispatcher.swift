@@ -54,7 +54,8 @@ final class Dispatcher: Sendable {
 
     // MARK: Routing
 
-    /// Chooses a server for the prompt that `reader` has read and takes a place there.
+    /// Chooses a server for the prompt that `reader` has read and takes a place there; `commit` follows when the request
+    /// is on its way, so that it need not wait for it.
     /// Errors: noServer, saturated, capacity, range (the prompt is too long), memory.
     func route(
         _ reader: BodyReader, _ facts: BodyFacts, excluding: [ServerID], now: Nanoseconds, record: inout DecisionRecord
@@ -65,11 +66,9 @@ final class Dispatcher: Sendable {
                 (router, prompt) throws(RouterError) -> Decision in
                 let keepsTable = router.serverCount <= DecisionRecord.mostServers
                 if keepsTable { rows.reserveCapacity(router.serverCount) }
-                let decision = try router.route(
+                return try router.route(
                     prompt, Request(sessionKey: facts.sessionKey), excluding: excluding.span, now: now,
                     row: keepsTable ? { rows.append($0) } : nil)
-                if let ticket = decision.ticket { try router.commit(ticket, now: now) }
-                return decision
             }
         }
         guard let server = fleet[decision.server] else {
@@ -95,6 +94,10 @@ final class Dispatcher: Sendable {
             let (a, b) = (a.state.withLockedValue(\.rtt.least), b.state.withLockedValue(\.rtt.least))
             return (a ?? .infinity) < (b ?? .infinity)
         }
+    }
+
+    func commit(_ ticket: Ticket, now: Nanoseconds) {
+        try? router.withRouter { (router) throws(RouterError) in try router.commit(ticket, now: now) }
     }
 
     func firstToken(_ ticket: Ticket, now: Nanoseconds) {

@@ -116,12 +116,14 @@ final class Exchange: UpstreamUser, Waiter {
             connect(server, fresh: false)
             return nil
         }
+        let now = Clock.now()
         do throws(RouterError) {
             let (decision, server) = try dispatcher.route(
-                loop.reader, facts, excluding: tried, now: Clock.now(), record: &record.decision)
+                loop.reader, facts, excluding: tried, now: now, record: &record.decision)
             leaveServer(.failed)
             ticket = decision.ticket
             connect(server, fresh: false)
+            if let ticket = decision.ticket { dispatcher.commit(ticket, now: now) }
             return nil
         } catch {
             return error

@@ -30,8 +30,24 @@ final class LoopContext {
     func nextRequestID() -> String {
         requestCount += 1
         var random = SplitMix64(seed: requestSeed &+ requestCount)
-        let (high, low) = (String(random.next(), radix: 16), String(requestCount, radix: 16))
-        return "req-" + high + "-" + low
+        return String(unsafeUninitializedCapacity: 37) { text in
+            var count = 0
+            func add(_ byte: UInt8) {
+                text[count] = byte
+                count += 1
+            }
+            func add(hexadecimal value: UInt64) {
+                for shift in stride(from: (63 - (value | 1).leadingZeroBitCount) / 4 * 4, through: 0, by: -4) {
+                    let digit = UInt8(truncatingIfNeeded: value >> UInt64(shift)) & 15
+                    add(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") - 10 + digit)
+                }
+            }
+            for byte in [UInt8(ascii: "r"), UInt8(ascii: "e"), UInt8(ascii: "q"), UInt8(ascii: "-")] { add(byte) }
+            add(hexadecimal: random.next())
+            add(UInt8(ascii: "-"))
+            add(hexadecimal: requestCount)
+            return count
+        }
     }
 
     func takeUsageReader() -> UsageReader { usageReaders.popLast() ?? UsageReader() }

@@ -24,6 +24,8 @@ final class UpstreamConnection: ChannelInboundHandler {
     private(set) var served = 0
     private(set) var idleSince = Nanoseconds(0)
     private var pausesReading = false
+    /// What was sent may be more than the socket took at once.
+    private var sentMuch = false
 
     init(pool: UpstreamPool) { self.pool = pool }
 
@@ -46,6 +48,7 @@ final class UpstreamConnection: ChannelInboundHandler {
             context.writeAndFlush(wrapOutboundOut(body), promise: nil)
         }
         served += 1
+        sentMuch = body.readableBytes > 1 << 14
     }
 
     /// Stops or resumes reading: the client takes no more for now.
@@ -63,7 +66,7 @@ final class UpstreamConnection: ChannelInboundHandler {
         idleSince = now
         setReading(true)
         // An answer that came before its request was sent: the next request would follow the unread rest.
-        let unsent = try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)
+        let unsent = sentMuch ? try? context.channel.syncOptions?.getOption(.bufferedWritableBytes) : 0
         if unsent == 0 { pool.giveBack(self) } else { close() }
     }
 

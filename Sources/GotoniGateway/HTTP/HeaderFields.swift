@@ -1,4 +1,4 @@
-import NIOCore
+import Glibc
 
 /// The lines of a head that ends with CRLF CRLF, without their line ends. An empty line before the last is given as
 /// such, and a bare CR or NUL inside one stays there: `HeaderField` refuses both.
@@ -9,7 +9,7 @@ struct HeaderLines: IteratorProtocol {
     init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
     mutating func next() -> UnsafeRawBufferPointer? {
-        guard at < bytes.count, let newline = bytes[at...].firstIndex(of: UInt8(ascii: "\n")) else { return nil }
+        guard let newline = bytes.firstIndex(of: UInt8(ascii: "\n"), from: at) else { return nil }
         let start = at
         at = newline + 1
         let end = newline > start && bytes[newline - 1] == UInt8(ascii: "\r") ? newline - 1 : newline
@@ -24,9 +24,9 @@ struct HeaderField {
     let value: UnsafeRawBufferPointer
 
     init?(_ line: UnsafeRawBufferPointer) {
-        guard let colon = line.firstIndex(of: UInt8(ascii: ":")), colon > 0 else { return nil }
-        for byte in line[..<colon] where byte <= 0x20 || byte >= 0x7F { return nil }
-        for byte in line[colon...] where byte < 0x20 && byte != 0x09 || byte == 0x7F { return nil }
+        guard let colon = line.firstIndex(of: UInt8(ascii: ":"), from: 0), colon > 0 else { return nil }
+        for index in 0..<colon where line[index] <= 0x20 || line[index] >= 0x7F { return nil }
+        guard !line.hasControlCharacter(from: colon) else { return nil }
         name = UnsafeRawBufferPointer(rebasing: line[..<colon])
         value = UnsafeRawBufferPointer(rebasing: line[(colon + 1)...]).trimmed
     }
@@ -65,6 +65,21 @@ extension UInt8 {
 }
 
 extension UnsafeRawBufferPointer {
+    func firstIndex(of byte: UInt8, from start: Int) -> Int? {
+        guard start < count, let base = baseAddress,
+            let found = memchr(base + start, Int32(byte), count - start)
+        else { return nil }
+        return UnsafeRawPointer(found) - base
+    }
+
+    /// Other than a tab.
+    func hasControlCharacter(from start: Int) -> Bool {
+        for index in start..<count where self[index] < 0x20 && self[index] != 0x09 || self[index] == 0x7F {
+            return true
+        }
+        return false
+    }
+
     var trimmed: UnsafeRawBufferPointer {
         var (start, end) = (0, count)
         while start < end, self[start] == 0x20 || self[start] == 0x09 { start += 1 }

@@ -167,9 +167,7 @@ struct ResponseReader {
     private static func lengthOfHead(_ view: ByteBufferView) -> Int? {
         view.withUnsafeBytes { bytes in
             var from = 0
-            while from < bytes.count,
-                let newline = bytes[from...].firstIndex(of: UInt8(ascii: "\n"))
-            {
+            while let newline = bytes.firstIndex(of: UInt8(ascii: "\n"), from: from) {
                 if newline + 2 < bytes.count, bytes[newline + 1] == UInt8(ascii: "\r"),
                     bytes[newline + 2] == UInt8(ascii: "\n")
                 {
@@ -194,7 +192,7 @@ extension ResponseReader {
             var lines = HeaderLines(raw)
             guard let first = lines.next(), let (status, minor) = statusLine(first) else { return false }
             // It is passed on as it is: nothing in it may look like the end of a line.
-            for byte in first where byte < 0x20 && byte != 0x09 || byte == 0x7F { return false }
+            if first.hasControlCharacter(from: 0) { return false }
             head.status = status
             head.keepAlive = minor >= 1
             fields.writeStaticString("HTTP/1.1")
