@@ -103,6 +103,8 @@ public final class Gateway: Sendable {
         let cut = dispatcher.counters.underWay.load(ordering: .acquiring)
         for task in tasks { task.cancel() }
         for task in tasks { await task.value }
+        // What has not begun to answer is told so.
+        for (loop, context) in loops { try? await loop.submit { context.value.refuseAll() }.get() }
         for (loop, context) in loops { try? await loop.submit { context.value.closeAll() }.get() }
         try? await group.shutdownGracefully()
         if cut > 0 { logger.warning("requests were cut off at the drain timeout", metadata: ["requests": "\(cut)"]) }
@@ -133,9 +135,18 @@ public final class Gateway: Sendable {
         let tls = try configuration.tls.map(Self.serverTLS)
         let most = configuration.maxConnections
         var bootstrap = ServerBootstrap(group: group)
+            // Out of descriptors it waits a moment and does not spin.
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(AcceptBackoffHandler())
+                }
+            }
             .serverChannelOption(.backlog, value: 1024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.socketOption(.so_keepalive), value: 1)
+            .childChannelOption(.tcpOption(.init(rawValue: TCP_KEEPIDLE)), value: DeadPeer.idleSeconds)
+            .childChannelOption(.tcpOption(.init(rawValue: TCP_USER_TIMEOUT)), value: DeadPeer.unansweredMs)
             // Large bodies come in few reads, and one that comes in one is not copied.
             .childChannelOption(
                 .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 4096, maximum: 1 << 18)
@@ -190,8 +201,9 @@ public final class Gateway: Sendable {
         while !Task.isCancelled {
             try? await Task.sleep(nanoseconds: 250_000_000)
             let now = Clock.now()
-            for server in dispatcher.fleet.all where dispatcher.applyLimit(server, now: now) {
-                dispatcher.offer(FreePlace(server: server.id, isOneOfMany: true))
+            for server in dispatcher.fleet.all {
+                dispatcher.reconcile(server, now: now)
+                if dispatcher.applyLimit(server, now: now) { dispatcher.offer(FreePlace(server: server.id)) }
             }
         }
     }
@@ -219,7 +231,7 @@ public final class Gateway: Sendable {
                 // Unknown until it answers.
                 try router.mark(id, .draining, now: now)
             }
-            return Server(id: id, name: name, url: url, tls: tls, verifiesTLS: verifies, limit: limit)
+            return Server(id: id, name: name, url: url, tls: tls, limit: limit)
         }
         let loop = loops[Int(server.id.rawValue) % loops.count].loop
         let watch = Watch(server: server, dispatcher: dispatcher, loop: loop)
@@ -235,6 +247,7 @@ public final class Gateway: Sendable {
         try? dispatcher.router.withRouter { (router) throws(RouterError) in
             try router.remove(server.id, now: Clock.now())
         }
+        server.state.withLockedValue { $0.isRemoved = true }
         state.withLockedValue { $0.watches.removeValue(forKey: server.id.rawValue) }?.cancel()
         for (loop, context) in loops { loop.execute { context.value.removePool(of: server.id) } }
         logger.info("server removed", metadata: ["server": "\(name)"])
@@ -244,8 +257,12 @@ public final class Gateway: Sendable {
     /// Nothing new for it, or again. False: there is none of this name.
     func drainServer(name: String, _ drains: Bool) -> Bool {
         guard let server = dispatcher.fleet[name] else { return false }
-        server.state.withLockedValue { if drains { $0.health.drain() } else { $0.health.undrain() } }
-        dispatcher.mark(server, .draining, now: Clock.now())
+        let isUp = server.state.withLockedValue { state in
+            if drains { state.health.drain() } else { state.health.undrain() }
+            return state.health.state == .up
+        }
+        if !isUp { dispatcher.mark(server, .draining, now: Clock.now()) }
+        logger.notice("server \(drains ? "drains" : "serves again")", metadata: ["server": "\(name)"])
         return true
     }
 }

@@ -31,6 +31,7 @@ import Logging
         try LogSetup.install(level: settings.logLevel, format: settings.logFormat)
         let logger = Logger(label: "gotoni-proxy")
         signal(SIGPIPE, SIG_IGN)
+        OpenFiles.raiseLimit()
         let signals = Signals([SIGTERM, SIGINT])
         let gateway: Gateway
         do {
@@ -49,14 +50,14 @@ import Logging
         StandardStream.output("gotoni-proxy listening on \(scheme)://\(addresses.data)\n")
         if let admin = addresses.admin { StandardStream.output("gotoni-proxy admin on \(scheme)://\(admin)\n") }
         if let pidFile = settings.pidFile { try PIDFile.write(pidFile) }
-        defer { if let pidFile = settings.pidFile { unlink(pidFile) } }
+        defer { if let pidFile = settings.pidFile { PIDFile.remove(pidFile) } }
         let signal = await signals.next()
         logger.notice("stopping", metadata: ["signal": "\(signal)"])
         Task {
             // A second signal does not wait.
             let second = await signals.next()
             logger.warning("not waiting for requests under way", metadata: ["signal": "\(second)"])
-            if let pidFile = settings.pidFile { unlink(pidFile) }
+            if let pidFile = settings.pidFile { PIDFile.remove(pidFile) }
             Glibc.exit(1)
         }
         let clean = await gateway.stop()

@@ -35,13 +35,26 @@ struct Settings {
                 throw ProxyError("\(source): \(error)")
             }
         }
-        gateway.adminToken = environment["GOTONI_ADMIN_TOKEN"].flatMap { $0.isEmpty ? nil : $0 }
-        gateway.apiKeys = (environment["GOTONI_API_KEYS"] ?? "").split(separator: ",").map { String($0).trimmed }
-        gateway.upstreamAPIKey = environment["GOTONI_UPSTREAM_API_KEY"].flatMap { $0.isEmpty ? nil : $0 }
+        gateway.adminToken = try Self.secrets("GOTONI_ADMIN_TOKEN", environment).first
+        gateway.apiKeys = try Self.secrets("GOTONI_API_KEYS", environment, isList: true)
+        gateway.upstreamAPIKey = try Self.secrets("GOTONI_UPSTREAM_API_KEY", environment).first
         if (certificate == nil) != (key == nil) { throw ProxyError("--tls-cert and --tls-key belong together") }
         if let certificate, let key {
             gateway.tls = GatewayConfiguration.TLSFiles(certificateChain: certificate, privateKey: key)
         }
+    }
+
+    /// Without the line end that a file brings along; no empty ones. They go into header fields as they are.
+    private static func secrets(_ name: String, _ environment: [String: String], isList: Bool = false) throws
+        -> [String]
+    {
+        let text = environment[name] ?? ""
+        let secrets = (isList ? text.split(separator: ",").map(String.init) : [text])
+            .map(\.trimmed).filter { !$0.isEmpty }
+        guard secrets.allSatisfy({ $0.utf8.allSatisfy { (0x21...0x7E).contains($0) } }) else {
+            throw ProxyError("\(name): a secret is visible ASCII characters without spaces")
+        }
+        return secrets
     }
 
     fileprivate var certificate: String?
@@ -137,8 +150,8 @@ extension Settings {
         time("connect-timeout", \.connectTimeout, { $0.connectTimeout }),
         time("first-byte-timeout", \.firstByteTimeout, { $0.firstByteTimeout }),
         time("idle-timeout", \.idleTimeout, { $0.idleTimeout }),
-        time("request-timeout", \.requestTimeout, { $0.requestTimeout }),
-        time("keep-alive-timeout", \.keepAliveTimeout, { $0.keepAliveTimeout }),
+        time("request-timeout", \.requestTimeout, { $0.requestTimeout }, least: 100),
+        time("keep-alive-timeout", \.keepAliveTimeout, { $0.keepAliveTimeout }, least: 100),
         time("upstream-keep-alive", \.upstreamKeepAlive, { $0.upstreamKeepAlive }),
         time("drain-timeout", \.drainTimeout, { $0.drainTimeout }),
         number("max-body", \.maxBodyBytes, 1024...(1 << 30), { $0.maxBody }),
@@ -147,11 +160,11 @@ extension Settings {
         Setting(
             key: "metrics-path", flag: { $0.metricsPath.map { [$0] } },
             set: { $0.gateway.metricsPath = try Parse.path($1) }, show: { $0.gateway.metricsPath.map { [$0] } ?? [] }),
-        time("probe-interval", \.probeInterval, { $0.probeInterval }),
+        time("probe-interval", \.probeInterval, { $0.probeInterval }, least: 10),
         Setting(
             key: "probe-path", flag: { $0.probePath.map { [$0] } }, set: { $0.gateway.probePath = try Parse.path($1) },
             show: { [$0.gateway.probePath] }),
-        time("probe-timeout", \.probeTimeout, { $0.probeTimeout }),
+        time("probe-timeout", \.probeTimeout, { $0.probeTimeout }, least: 10),
         number("eject-after", \.ejectAfter, 1...1_000_000, { $0.ejectAfter }),
         number("unhealthy-after", \.unhealthyAfter, 1...1_000_000, { $0.unhealthyAfter }),
         time("slow-start", \.slowStart, { $0.slowStart }),
@@ -199,9 +212,13 @@ extension Settings {
             }, show: { ["\($0.gateway[keyPath: path])"] })
     }
 
-    private static func time(_ key: String, _ path: Path<Nanoseconds>, _ flag: @escaping Flag) -> Setting {
+    /// `least`: in milliseconds.
+    private static func time(
+        _ key: String, _ path: Path<Nanoseconds>, _ flag: @escaping Flag, least: Double = 0
+    ) -> Setting {
         Setting(
-            key: key, flag: { flag($0).map { [$0] } }, set: { $0.gateway[keyPath: path] = try Parse.time($1) },
+            key: key, flag: { flag($0).map { [$0] } },
+            set: { $0.gateway[keyPath: path] = try Parse.time($1, least: least) },
             show: { [Parse.show($0.gateway[keyPath: path])] })
     }
 
@@ -258,7 +275,7 @@ enum Parse {
     }
 
     /// 60, 60s, 500ms, 2m, 1h; a bare number is seconds.
-    static func time(_ text: String) throws -> Nanoseconds {
+    static func time(_ text: String, least: Double = 0) throws -> Nanoseconds {
         let units: [(String, Double)] = [("ms", 1), ("us", 0.001), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)]
         var (number, scale) = (text[...], 1_000.0)
         if let unit = units.first(where: { text.hasSuffix($0.0) }) {
@@ -268,6 +285,7 @@ enum Parse {
         guard let value = Double(number), value.isFinite, (0...86_400_000).contains(value * scale) else {
             throw ProxyError("\"\(text)\" is not a time such as 30s, 500ms or 2m, at most a day")
         }
+        guard value * scale >= least else { throw ProxyError("\(text) is less than \(least) ms") }
         return Nanoseconds(milliseconds: value * scale)
     }
 
@@ -300,5 +318,5 @@ enum Parse {
 }
 
 extension String {
-    fileprivate var trimmed: String { trimmingCharacters(in: .whitespaces) }
+    var trimmed: String { trimmingCharacters(in: .whitespacesAndNewlines) }
 }

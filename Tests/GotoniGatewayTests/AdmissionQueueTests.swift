@@ -19,6 +19,29 @@ import Testing
         #expect(queue.count == 3)
     }
 
+    /// Who failed at a server waits for another one, and those behind it take the place there.
+    @Test func whoFailedSomewhereIsPassedOverThere() {
+        var queue = AdmissionQueue(limit: 10)
+        let (a, b) = (ServerID(1), ServerID(2))
+        #expect(queue.add(id: 1, priority: 0, deadline: time(100), avoiding: [a], now: time(0)) == true)
+        #expect(queue.anywhereCount == 0)
+        #expect(queue.add(id: 2, priority: 0, deadline: time(100), now: time(0)) == true)
+        #expect(queue.anywhereCount == 1)
+        #expect(queue.take(at: a, now: time(1)) == 2)
+        #expect(queue.take(at: a, now: time(1)) == nil)
+        queue.putBack(id: 2)
+        // A place of which nobody knows where it is may be the one it avoids.
+        #expect(queue.take(now: time(1)) == 2)
+        #expect(queue.take(now: time(1)) == nil)
+        #expect(queue.take(at: b, now: time(1)) == 1)
+        let retakes = [queue.take(id: 1), queue.take(id: 3)]
+        #expect(retakes == [false, false])
+        queue.putBack(id: 1)
+        #expect(queue.take(id: 1) == true)
+        queue.remove(id: 2)
+        #expect(queue.anywhereCount == 0)
+    }
+
     @Test func lowerPriorityGoesFirst() {
         var queue = AdmissionQueue(limit: 10)
         for (id, priority) in [(1, 0), (2, 5), (3, -5), (4, 0), (5, -5), (6, .max), (7, .min)] as [(UInt64, Int)] {

@@ -145,7 +145,7 @@ extension Sockets {
                     #expect(answer.status == 200 && answer.text == chat("\(index)"))
                 }
                 let most = load.withLockedValue(\.most)
-                #expect(most["a"] == 3 && most["b"] == 3)
+                #expect(most.values.max() == 3, "\(most)")
                 #expect(running.engines.map(\.count).reduce(0, +) == 200)
             }
         }

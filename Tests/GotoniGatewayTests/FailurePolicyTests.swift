@@ -1,4 +1,6 @@
+import Glibc
 import GotoniCore
+import NIOCore
 import TestSupport
 import Testing
 
@@ -20,6 +22,7 @@ import Testing
     static let table: [Row] = [
         Row(.connect, .another, .giveUp, .dead),
         Row(.connectTimeout, .another, .giveUp, .failed),
+        Row(.shortage, .another, .giveUp, .none),
         Row(.closedEarly, .another, .giveUp, .failed),
         Row(.stale, .fresh, .fresh, .none),
         Row(.firstByteTimeout, .another, .giveUp, .failed),
@@ -56,6 +59,22 @@ import Testing
             #expect(streaming.remedy == .breakOff)
             #expect(streaming.blame == row.blame)
         }
+    }
+
+    /// RFC 9110, section 9.2.2: what may have been done is not done again.
+    @Test(arguments: table) func whatMayNotBeRepeatedGoesElsewhereOnlyUnsent(_ row: Row) {
+        let (remedy, blame) = FailurePolicy().decide(row.failure, .beforeFirstByte, retried: 0, isRepeatable: false)
+        let wasNotSent = [.connect, .connectTimeout, .shortage].contains(row.failure)
+        #expect(wasNotSent ? remedy == .another : remedy == .giveUp || remedy == .passOn)
+        #expect(blame == row.blame)
+    }
+
+    @Test(arguments: [
+        (ECONNREFUSED, Failure.connect), (ETIMEDOUT, .connectTimeout), (EHOSTUNREACH, .connectTimeout),
+        (EMFILE, .shortage), (ENFILE, .shortage), (EADDRNOTAVAIL, .shortage),
+    ]) func onlyWhoRefusesIsDead(_ code: CInt, _ failure: Failure) {
+        #expect(Failure(connecting: IOError(errnoCode: code, reason: "connect")) == failure)
+        #expect(Failure(connecting: ChannelError.connectTimeout(.seconds(1))) == .connectTimeout)
     }
 
     @Test func twoRetriesAreTheDefault() { #expect(FailurePolicy().retries == 2) }

@@ -44,22 +44,48 @@ extension Sockets {
                 _ = try await client.answer()
                 async let stopped = running.gateway.stop(settle: Nanoseconds(milliseconds: 5_000))
                 try await eventually("draining") { running.gateway.isDraining }
-                await #expect(throws: (any Error).self) {
-                    while true { try await RawClient.connect(running.port).close() }
-                }
-                try await eventually("no health") {
-                    client.get("/health")
-                    return true
-                }
-                let health = try await client.answer()
-                // The listener is closed before the loops are told: either way the answer is one, and then it ends.
-                #expect([200, 503].contains(health.status))
-                if health["connection"] == nil {
+                // Whoever connects while it settles is served as well, and told to go elsewhere then.
+                let late = try await running.client()
+                late.get("/health")
+                #expect(try await late.answer().status == 503)
+                for client in [client, try await running.client()] {
                     client.post()
-                    #expect(try await client.answer()["connection"] == "close")
+                    let answer = try await client.answer()
+                    #expect(answer.status == 200)
+                    if answer["connection"] != nil { try await client.end() }
                 }
-                try await client.end()
                 #expect(await stopped)
+            }
+        }
+
+        /// Twice is as good as once, and one that never drained goes on.
+        @Test func undrainingAServerThatServesChangesNothing() async throws {
+            try await withGateway { running in
+                let client = try await running.client()
+                for _ in 0..<2 {
+                    _ = running.gateway.drainServer(name: "a", false)
+                    client.post()
+                    #expect(try await client.answer().status == 200)
+                }
+            }
+        }
+
+        /// A client that takes nothing makes the gateway do nothing for it.
+        @Test func aClientThatDoesNotReadIsNotServedOn() async throws {
+            try await withGateway { running in
+                let client = try await running.client()
+                try await client.setReading(false)
+                let before = running.gateway.dispatcher.counters.handled.load(ordering: .relaxed)
+                let bad = "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+                for _ in 0..<200 { client.send(String(repeating: bad, count: 200)) }
+                let other = try await running.client()
+                for _ in 0..<50 {
+                    other.get("/health")
+                    #expect(try await other.answer().status == 200)
+                }
+                let handled = running.gateway.dispatcher.counters.handled.load(ordering: .relaxed) - before
+                #expect(handled < 40_000, "all were answered into memory")
+                client.close()
             }
         }
 

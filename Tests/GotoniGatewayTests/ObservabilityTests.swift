@@ -13,7 +13,7 @@ import Testing
         for (index, name) in names.enumerated() {
             let url = try #require(ServerURL("10.0.0.\(index + 1):80"))
             _ = try fleet.add(name, url) {
-                Server(id: $0, name: name, url: url, tls: nil, verifiesTLS: true, limit: 10)
+                Server(id: $0, name: name, url: url, tls: nil, limit: 10)
             }
         }
         return fleet

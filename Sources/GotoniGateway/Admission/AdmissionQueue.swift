@@ -53,11 +53,12 @@ struct AdmissionQueue {
         return true
     }
 
-    /// The request whose turn it is at `server` (nil: wherever there is a place), if its deadline has not passed; it
-    /// stays in the queue, taken.
+    /// The request whose turn it is at `server`, if its deadline has not passed; it stays in the queue, taken. Nil: it is
+    /// not known where the place is, so it is for one who takes any.
     mutating func take(at server: ServerID? = nil, now: Nanoseconds) -> UInt64? {
         let next = entries.lastIndex { entry in
-            !entry.isTaken && entry.deadline > now && !(server.map(entry.avoided.contains) ?? false)
+            !entry.isTaken && entry.deadline > now
+                && (entry.avoided.isEmpty || server.map { !entry.avoided.contains($0) } ?? false)
         }
         guard let next else { return nil }
         entries[next].isTaken = true

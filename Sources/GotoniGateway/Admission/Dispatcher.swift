@@ -11,12 +11,10 @@ protocol Waiter: AnyObject {
     func tryAgain(_ place: FreePlace)
 }
 
-/// Where there may be a place for one who waits.
+/// Where there may be a place for one who waits, or several: who takes one offers it on, until somebody finds none.
 struct FreePlace {
     /// Nil: not known where.
     var server: ServerID?
-    /// There may be more than one, so the next may try once this one is taken.
-    var isOneOfMany = false
 }
 
 /// Decides where requests go and keeps the account: the router, the servers' health, the queue. Any thread.
@@ -200,7 +198,7 @@ final class Dispatcher: Sendable {
         apply(change, server, now: now)
     }
 
-    func blame(_ server: Server, _ blame: Blame, now: Nanoseconds) {
+    func blame(_ server: Server, _ blame: Blame, for failure: Failure, now: Nanoseconds) {
         switch blame {
         case .none: return
         case .overloaded:
@@ -210,6 +208,7 @@ final class Dispatcher: Sendable {
             let mayEject = mayEject(server, isDead: blame == .dead)
             let change = server.state.withLockedValue {
                 $0.failures += 1
+                $0.lastFailure = "request: \(failure)"
                 return $0.health.failed(
                     isDead: blame == .dead, mayEject: mayEject, now: now, configuration.healthSettings)
             }
@@ -217,12 +216,28 @@ final class Dispatcher: Sendable {
         }
     }
 
-    func probeFailed(_ server: Server, isDead: Bool, now: Nanoseconds) {
+    func probeFailed(_ server: Server, isDead: Bool, why: String, now: Nanoseconds) {
         let mayEject = mayEject(server, isDead: isDead)
-        let change = server.state.withLockedValue {
-            $0.health.probeFailed(isDead: isDead, mayEject: mayEject, now: now, configuration.healthSettings)
+        let (change, failures) = server.state.withLockedValue {
+            $0.lastFailure = "probe: \(why)"
+            let change = $0.health.probeFailed(
+                isDead: isDead, mayEject: mayEject, now: now, configuration.healthSettings)
+            return (change, $0.health.consecutiveProbeFailures)
+        }
+        // Once for each time it stops answering, also for one that never did, or that the floor keeps.
+        if change == .none, failures == configuration.unhealthyAfter {
+            logger.warning("server does not answer", metadata: ["server": "\(server.name)", "why": "\(why)"])
         }
         apply(change, server, now: now)
+    }
+
+    /// Health and the router's mark change under two locks: what got in between is mended here.
+    func reconcile(_ server: Server, now: Nanoseconds) {
+        let shouldServe = server.state.withLockedValue { $0.health.state == .up }
+        let serves = try? router.withRouter { (router) throws(RouterError) in
+            try router.info(server.id, now: now).state == .up
+        }
+        if let serves, serves != shouldServe { mark(server, shouldServe ? .up : .draining, now: now) }
     }
 
     /// The floor: of those that were ever up, half stay; a dead one may go as long as another is left.
@@ -244,9 +259,14 @@ final class Dispatcher: Sendable {
             applyLimit(server, now: now)
             mark(server, .up, now: now)
             released.add(1, ordering: .sequentiallyConsistent)
-            offer(FreePlace(server: server.id, isOneOfMany: true))
+            offer(FreePlace(server: server.id))
         case .nowEjected(let isDead):
-            logger.warning("server is ejected", metadata: ["server": "\(server.name)", "dead": "\(isDead)"])
+            logger.warning(
+                "server is ejected",
+                metadata: [
+                    "server": "\(server.name)", "dead": "\(isDead)",
+                    "why": "\(server.state.withLockedValue(\.lastFailure))",
+                ])
             counters.ejections.add(1, ordering: .relaxed)
             mark(server, isDead ? .down : .draining, now: now)
         }

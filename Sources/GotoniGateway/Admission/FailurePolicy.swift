@@ -1,8 +1,15 @@
+import Glibc
+import NIOCore
+import NIOPosix
+
 /// What went wrong with one attempt to have a request served.
 enum Failure: Equatable, Sendable {
-    /// No connection: refused, reset, unreachable, TLS.
+    /// Nobody listens there.
     case connect
+    /// No connection in time, or no way there.
     case connectTimeout
+    /// We could not open one: out of descriptors, ports or memory.
+    case shortage
     /// The connection ended, or spoke no HTTP, before an answer began.
     case closedEarly
     /// As `closedEarly`, on a connection that had served before: servers close those when idle, so it says nothing.
@@ -54,17 +61,22 @@ struct FailurePolicy: Equatable, Sendable {
     /// Attempts on other servers after the first.
     var retries = 2
 
-    func decide(_ failure: Failure, _ phase: Phase, retried: Int) -> (remedy: Remedy, blame: Blame) {
+    /// `isRepeatable`: the request may be done twice. One that may not goes to another server only if none has had it.
+    func decide(
+        _ failure: Failure, _ phase: Phase, retried: Int, isRepeatable: Bool = true
+    ) -> (remedy: Remedy, blame: Blame) {
         let blame = Self.blame(failure)
         guard phase == .beforeFirstByte else { return (.breakOff, blame) }
         switch failure {
-        case .stale: return (.fresh, blame)
+        case .stale: return (isRepeatable ? .fresh : .giveUp, blame)
         case .status(let status):
-            guard blame != .none, retried < retries else { return (.passOn, blame) }
+            guard blame != .none, retried < retries, isRepeatable else { return (.passOn, blame) }
             // Not implemented there is not implemented elsewhere.
             return (status == 501 ? .passOn : .another, blame)
-        case .connect, .connectTimeout, .closedEarly, .firstByteTimeout, .cutOff, .idleTimeout:
+        case .connect, .connectTimeout, .shortage:
             return (retried < retries ? .another : .giveUp, blame)
+        case .closedEarly, .firstByteTimeout, .cutOff, .idleTimeout:
+            return (retried < retries && isRepeatable ? .another : .giveUp, blame)
         }
     }
 
@@ -72,10 +84,25 @@ struct FailurePolicy: Equatable, Sendable {
         switch failure {
         case .connect: .dead
         case .connectTimeout, .closedEarly, .firstByteTimeout, .cutOff, .idleTimeout: .failed
-        case .stale: .none
+        case .stale, .shortage: .none
         case .status(429), .status(503), .status(529): .overloaded
         // The client's fault, or nobody's: neither for nor against the server.
         case .status(let status): status >= 500 && status != 501 ? .failed : .none
+        }
+    }
+}
+
+extension Failure {
+    /// Why there is no connection.
+    init(connecting error: any Error) {
+        let errors = (error as? NIOConnectionError)?.connectionErrors.map(\.error) ?? [error]
+        let codes = errors.compactMap { ($0 as? IOError)?.errnoCode }
+        if codes.contains(where: [EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL].contains) {
+            self = .shortage
+        } else if codes.contains(ECONNREFUSED) {
+            self = .connect
+        } else {
+            self = .connectTimeout
         }
     }
 }

@@ -15,10 +15,10 @@ struct AccessRules: Sendable {
     /// What keeps a request off the data path; nil: nothing.
     func refusesData(_ head: HTTPRequestHead) -> Problem? {
         guard !apiKeys.isEmpty else { return nil }
-        let given = bearer(head)
+        guard let given = bearer(head) else { return .unauthorized }
         // All are compared, so the time says nothing about which one nearly fitted.
         var fits = false
-        for key in apiKeys where Self.equal(given ?? "", key) { fits = true }
+        for key in apiKeys where Self.equal(given, key) { fits = true }
         return fits ? nil : .unauthorized
     }
 

@@ -199,9 +199,10 @@ extension ControlRoutes {
     /// Of the remembered requests that ended in the last `seconds`.
     private func recentTTFT(seconds: Int) -> (percentiles: StatusDocument.Percentiles, perSecond: Double) {
         let now = WallClock.seconds()
-        let recent = dispatcher.requestLog.records.filter { now - $0.time <= Double(seconds) }
+        func age(_ record: RequestRecord) -> Double { now - record.time - (record.total ?? 0) / 1000 }
+        let recent = dispatcher.requestLog.records.filter { age($0) <= Double(seconds) }
         let values = recent.compactMap { $0.ttft.map { Float($0) } }
-        let span = min(Double(seconds), max(1, recent.first.map { now - $0.time } ?? 1))
+        let span = min(Double(seconds), max(1, recent.map(age).max() ?? 1))
         func percentile(_ share: Double) -> OrNull<Double> {
             OrNull(RecentValues.percentile(values, share).map(rounded))
         }

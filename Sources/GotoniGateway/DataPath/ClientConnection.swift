@@ -44,6 +44,8 @@ final class ClientConnection: ChannelInboundHandler {
     /// When an unfinished request, or the next one, must have come.
     private var deadline: Nanoseconds
     private var idleSince: Nanoseconds
+    private var lastUnsent = 0
+    private var giveUpAt = Nanoseconds(0)
     private(set) var remoteAddress = "unknown"
     private(set) var keepsAlive = true
     private(set) var isHTTP10 = false
@@ -89,7 +91,8 @@ final class ClientConnection: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let part = unwrapInboundIn(data)
         switch stage {
-        case .exchange, .control:
+        // Who does not take its answers gets no more of them.
+        case .idle where !context.channel.isWritable, .exchange, .control:
             if ahead.count < Self.mostAhead, !isDeaf { ahead.append(part) } else { isDeaf = true }
         case .closing: return
         case .idle, .body: read(part)
@@ -122,6 +125,11 @@ final class ClientConnection: ChannelInboundHandler {
             return answer(
                 LocalAnswer(.badRequest("invalid_target", "the request target is not a path", closes: true)),
                 requestID: id)
+        }
+        // Before its body: who may not ask need not send it.
+        if !isControl(path), var problem = settings.access.refusesData(head) {
+            problem.closes = fields.length ?? 0 > 0 || head.headers.contains(name: "transfer-encoding")
+            return answer(LocalAnswer(problem), requestID: id)
         }
         let endpoint = head.method == .POST ? Endpoint(path: path) : nil
         stage = .body(head, path: path, endpoint: endpoint, length: fields.length, id: id, start: now)
@@ -166,16 +174,15 @@ final class ClientConnection: ChannelInboundHandler {
         settings.dispatcher.counters.bytesIn.add(UInt64(body.readableBytes), ordering: .relaxed)
         let taken = body
         body = ByteBuffer()
-        if ControlRoutes.owns(path) || settings.isAdminOnly {
-            return control(head, path, taken, id, context)
-        }
-        if let problem = settings.access.refusesData(head) { return answer(LocalAnswer(problem), requestID: id) }
+        if isControl(path) { return control(head, path, taken, id, context) }
         let exchange = Exchange(
             client: self, loop: loop, head: head, path: path, endpoint: endpoint, body: taken, requestID: id,
             start: start)
         stage = .exchange(exchange)
         exchange.begin()
     }
+
+    private func isControl(_ path: Substring) -> Bool { ControlRoutes.owns(path) || settings.isAdminOnly }
 
     private func control(
         _ head: HTTPRequestHead, _ path: Substring, _ body: ByteBuffer, _ id: String, _ context: ChannelHandlerContext
@@ -223,7 +230,14 @@ final class ClientConnection: ChannelInboundHandler {
         idleSince = Clock.now()
         deadline = idleSince.plus(settings.dispatcher.configuration.keepAliveTimeout)
         if wasIdle, !ahead.isEmpty { return }
-        while let part = ahead.popFirst() {
+        readAhead(context)
+    }
+
+    /// What came while something else was under way.
+    private func readAhead(_ context: ChannelHandlerContext) {
+        while true {
+            if case .idle = stage, !context.channel.isWritable { return }
+            guard let part = ahead.popFirst() else { break }
             read(part)
             switch stage {
             case .exchange, .control, .closing: return
@@ -249,7 +263,21 @@ final class ClientConnection: ChannelInboundHandler {
     }
 
     func closeIfIdle(for time: Nanoseconds, now: Nanoseconds) {
-        if case .idle = stage, now.since(idleSince) >= time { abort() }
+        if case .idle = stage, now.since(idleSince) >= time, !isStillTaking(now) { abort() }
+    }
+
+    func shutDown() {
+        if case .exchange(let exchange) = stage { exchange.shutDown() }
+    }
+
+    /// The client has not yet got all of its last answer, and is getting it: slowness is no reason to cut it off.
+    private func isStillTaking(_ now: Nanoseconds) -> Bool {
+        let unsent = (try? context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+        if unsent != lastUnsent {
+            lastUnsent = unsent
+            giveUpAt = now.plus(Nanoseconds(milliseconds: 30_000))
+        }
+        return unsent > 0 && now < giveUpAt
     }
 
     // MARK: Time, back-pressure, errors
@@ -258,8 +286,7 @@ final class ClientConnection: ChannelInboundHandler {
         switch stage {
         case .exchange(let exchange): exchange.tick(now: now)
         case .control: return
-        case .closing: if now >= deadline { abort() }
-        case .idle: if now >= deadline { abort() }
+        case .closing, .idle: if now >= deadline, !isStillTaking(now) { abort() }
         case .body(_, _, _, _, let id, _):
             guard now >= deadline else { return }
             keepsAlive = false
@@ -270,7 +297,11 @@ final class ClientConnection: ChannelInboundHandler {
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if case .exchange(let exchange) = stage { exchange.clientWritable(context.channel.isWritable) }
+        switch stage {
+        case .exchange(let exchange): exchange.clientWritable(context.channel.isWritable)
+        case .idle: if context.channel.isWritable { readAhead(context) }
+        case .body, .control, .closing: break
+        }
         context.fireChannelWritabilityChanged()
     }
 

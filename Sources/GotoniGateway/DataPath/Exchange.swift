@@ -163,17 +163,18 @@ final class Exchange: UpstreamUser, Waiter {
             // Gone meanwhile: the place is for the next.
             return dispatcher.offer(place)
         }
-        guard (try? read()) != nil else { return refuse(.internalError) }
+        guard (try? read()) != nil else {
+            refuse(.internalError)
+            return dispatcher.offer(place)
+        }
         while true {
             let releases = dispatcher.releases
             stage = .connecting
             if route() == nil {
                 dispatcher.leaveQueue(id)
-                if place.isOneOfMany {
-                    dispatcher.offer(place)
-                } else if dispatcher.releases != releases {
-                    dispatcher.offer(FreePlace())
-                }
+                // There may be more: one that became free while all who waited were trying was offered to nobody.
+                dispatcher.offer(place)
+                if place.server != nil { dispatcher.offer(FreePlace()) }
                 return
             }
             stage = .queued(id)
@@ -204,9 +205,7 @@ final class Exchange: UpstreamUser, Waiter {
                 }
             case .failure(let error):
                 guard self.stage == .connecting, self.attempt == mine else { return }
-                let isTimeout =
-                    if case .some(ChannelError.connectTimeout) = error as? ChannelError { true } else { false }
-                self.failed(isTimeout ? .connectTimeout : .connect)
+                self.failed(Failure(connecting: error))
             }
         }
     }
@@ -267,8 +266,10 @@ final class Exchange: UpstreamUser, Waiter {
 
     private func begin(_ answer: ResponseReader.Head) throws(ResponseError) {
         if answer.status >= 400, let server {
-            let (remedy, blame) = policy.decide(.status(answer.status), .beforeFirstByte, retried: retried)
-            dispatcher.blame(server, blame, now: lastActivity)
+            let failure = Failure.status(answer.status)
+            let (remedy, blame) = policy.decide(
+                failure, .beforeFirstByte, retried: retried, isRepeatable: isRepeatable)
+            dispatcher.blame(server, blame, for: failure, now: lastActivity)
             if remedy == .another, tryAnother() { return }
         }
         status = answer.status
@@ -277,7 +278,8 @@ final class Exchange: UpstreamUser, Waiter {
         serverKeepsConnection = answer.keepAlive
         stage = .streaming
         if endpoint != nil, usage == nil { usage = loop.takeUsageReader() }
-        keepsClient = client.keepsAlive && answer.framing != .untilClose
+        if !client.isWritable { upstream?.setReading(false) }
+        keepsClient = client.keepsAlive && answer.framing != .untilClose && !loop.isDraining
         var out = answer.fields
         if isChunked {
             if client.isHTTP10 { keepsClient = false } else { out.writeStaticString("transfer-encoding: chunked\r\n") }
@@ -369,13 +371,18 @@ final class Exchange: UpstreamUser, Waiter {
 
     private var policy: FailurePolicy { client.settings.failurePolicy }
 
-    func upstreamClosed() {
+    /// To be done twice changes nothing but the time it takes: prompts are, and what HTTP calls safe.
+    private var isRepeatable: Bool { endpoint != nil || [.GET, .HEAD, .OPTIONS].contains(head.method) }
+
+    func upstreamClosed(isClean: Bool) {
         upstream = nil
         switch stage {
         case .awaiting:
-            failed(isReused && pending.readableBytes == 0 ? .stale : .closedEarly)
+            // A server that had the request for a while has not closed an idle connection.
+            let wasIdle = isReused && pending.readableBytes == 0 && Clock.now().since(sentAt).milliseconds < 1_000
+            failed(wasIdle ? .stale : .closedEarly)
         case .streaming:
-            if reader.endsWithConnection { complete(leftOver: false) } else { failed(.cutOff) }
+            if reader.endsWithConnection, isClean { complete(leftOver: false) } else { failed(.cutOff) }
         default: return
         }
     }
@@ -383,9 +390,12 @@ final class Exchange: UpstreamUser, Waiter {
     private func failed(_ failure: Failure) {
         guard let server else { return }
         let (remedy, blame) = policy.decide(
-            failure, stage == .streaming ? .streaming : .beforeFirstByte, retried: retried)
-        dispatcher.blame(server, blame, now: Clock.now())
+            failure, stage == .streaming ? .streaming : .beforeFirstByte, retried: retried,
+            isRepeatable: isRepeatable)
+        dispatcher.blame(server, blame, for: failure, now: Clock.now())
         switch remedy {
+        case .fresh where server.state.withLockedValue(\.isRemoved):
+            if !tryAnother() { giveUp(.upstreamFailed) }
         case .fresh:
             dispatcher.counters.staleRetries.add(1, ordering: .relaxed)
             upstream?.close()
@@ -509,6 +519,7 @@ final class Exchange: UpstreamUser, Waiter {
         case .queued:
             if now >= queueDeadline { refuse(.queueTimeout) }
         case .awaiting:
+            signOfLife(now)
             if limits.firstByteTimeout.rawValue > 0, now.since(sentAt) > limits.firstByteTimeout {
                 upstream?.close()
                 upstream = nil
@@ -518,13 +529,25 @@ final class Exchange: UpstreamUser, Waiter {
             if limits.idleTimeout.rawValue > 0, now.since(lastActivity) > limits.idleTimeout {
                 // A client that takes nothing is not the server's failure.
                 if client.isWritable { failed(.idleTimeout) } else { client.abort() }
-            } else if let ticket, now.since(lastProgress).milliseconds > 5_000,
-                now.since(lastActivity).milliseconds < 5_000
-            {
-                lastProgress = now
-                dispatcher.progress(ticket, now: now)
+            } else {
+                signOfLife(now)
             }
         case .connecting, .ended: return
+        }
+    }
+
+    /// Our own deadlines decide when a request is dead, not the ticket's.
+    private func signOfLife(_ now: Nanoseconds) {
+        guard let ticket, now.since(lastProgress).milliseconds > 5_000 else { return }
+        lastProgress = now
+        dispatcher.progress(ticket, now: now)
+    }
+
+    /// The gateway ends: who has no answer yet gets one.
+    func shutDown() {
+        switch stage {
+        case .queued, .connecting, .awaiting: refuse(.shuttingDown)
+        case .streaming, .ended: return
         }
     }
 
@@ -532,7 +555,4 @@ final class Exchange: UpstreamUser, Waiter {
         if stage == .streaming { upstream?.setReading(isWritable) }
         if isWritable { lastActivity = Clock.now() }
     }
-
-    /// Bodies are small beside what a socket takes at once; what does not fit waits in the channel, once.
-    func upstreamWritable(_ isWritable: Bool) {}
 }

@@ -71,14 +71,13 @@ final class LoopContext {
 
     func add(_ client: ClientConnection) { clients[ObjectIdentifier(client)] = client }
     func remove(_ client: ClientConnection) { clients[ObjectIdentifier(client)] = nil }
-    var clientCount: Int { clients.count }
 
     /// Ten times a second: deadlines of everything on this loop, instead of a timer for each.
     func sweep(now: Nanoseconds) {
         for client in Array(clients.values) { client.tick(now: now) }
         for pool in pools.values {
-            let isUp = pool.server.state.withLockedValue { $0.health.state == .up }
-            pool.sweep(now: now, keepsWarm: isUp && !isDraining)
+            let (isUp, isRemoved) = pool.server.state.withLockedValue { ($0.health.state == .up, $0.isRemoved) }
+            pool.sweep(now: now, keepsWarm: isUp && !isRemoved && !isDraining)
         }
         if isDraining {
             for client in Array(clients.values) { client.closeIfIdle(for: settle, now: now) }
@@ -89,6 +88,10 @@ final class LoopContext {
     func drain(settle: Nanoseconds) {
         isDraining = true
         self.settle = settle
+    }
+
+    func refuseAll() {
+        for client in Array(clients.values) { client.shutDown() }
     }
 
     func closeAll() {

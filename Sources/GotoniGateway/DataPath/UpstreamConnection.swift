@@ -5,9 +5,8 @@ import NIOCore
 protocol UpstreamUser: AnyObject {
     /// Bytes of the answer.
     func upstreamRead(_ bytes: ByteBuffer)
-    /// The connection ended; the answer may not have.
-    func upstreamClosed()
-    func upstreamWritable(_ isWritable: Bool)
+    /// The connection ended; the answer may not have. `isClean`: the server ended it, and it was not broken off.
+    func upstreamClosed(isClean: Bool)
 }
 
 /// A connection to a server, on one event loop. It carries one request at a time; between two it is idle in its pool.
@@ -26,6 +25,7 @@ final class UpstreamConnection: ChannelInboundHandler {
     private var pausesReading = false
     /// What was sent may be more than the socket took at once.
     private var sentMuch = false
+    private var isBroken = false
 
     init(pool: UpstreamPool) { self.pool = pool }
 
@@ -48,7 +48,7 @@ final class UpstreamConnection: ChannelInboundHandler {
             context.writeAndFlush(wrapOutboundOut(body), promise: nil)
         }
         served += 1
-        sentMuch = body.readableBytes > 1 << 14
+        sentMuch = head.readableBytes + body.readableBytes > 1 << 14
     }
 
     /// Stops or resumes reading: the client takes no more for now.
@@ -88,15 +88,12 @@ final class UpstreamConnection: ChannelInboundHandler {
     func channelInactive(context: ChannelHandlerContext) {
         self.context = nil
         pool.forget(self)
-        user?.upstreamClosed()
+        user?.upstreamClosed(isClean: !isBroken)
         user = nil
     }
 
-    func channelWritabilityChanged(context: ChannelHandlerContext) {
-        user?.upstreamWritable(context.channel.isWritable)
-    }
-
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        isBroken = true
         context.close(promise: nil)
     }
 }

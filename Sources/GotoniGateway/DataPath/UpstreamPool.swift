@@ -1,7 +1,15 @@
+import Glibc
 import GotoniCore
 import NIOCore
 import NIOPosix
 import NIOSSL
+
+/// When a peer that vanished without a word is given up: probes begin after a quiet time, and what was sent must be
+/// acknowledged in another.
+enum DeadPeer {
+    static let idleSeconds: Int = 30
+    static let unansweredMs: Int = 60_000
+}
 
 /// The connections of one event loop to one server. The one used last is used next, so the rest may age and go.
 final class UpstreamPool {
@@ -13,6 +21,8 @@ final class UpstreamPool {
     /// Open or being opened, with the idle ones.
     private(set) var connections = 0
     private var isClosed = false
+    /// A server that could not be reached is not dialled again at once just to keep a connection warm.
+    private var warmNext = Nanoseconds(0)
     static let mostIdle = 256
 
     init(server: Server, loop: any EventLoop, connectTimeout: Nanoseconds, keepAlive: Nanoseconds) {
@@ -35,24 +45,29 @@ final class UpstreamPool {
         connections += 1
         var bootstrap = ClientBootstrap(group: loop)
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
+            .channelOption(.socketOption(.so_keepalive), value: 1)
+            .channelOption(.tcpOption(.init(rawValue: TCP_KEEPIDLE)), value: DeadPeer.idleSeconds)
+            .channelOption(.tcpOption(.init(rawValue: TCP_USER_TIMEOUT)), value: DeadPeer.unansweredMs)
             .channelOption(
                 .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 4096, maximum: 65536))
         if connectTimeout.rawValue > 0 { bootstrap = bootstrap.connectTimeout(connectTimeout.timeAmount) }
-        let (tls, host, verifies) = (server.tls, server.url.host, server.verifiesTLS)
+        let (tls, host) = (server.tls, server.url.host)
+        let address = try? SocketAddress(ipAddress: host, port: server.url.port)
+        let isAddress = address != nil
         let made = NIOLoopBound(UpstreamConnection(pool: self), eventLoop: loop)
         bootstrap = bootstrap.channelInitializer { channel in
             channel.eventLoop.makeCompletedFuture {
                 let pipeline = channel.pipeline.syncOperations
                 if let tls {
-                    let isAddress = (try? SocketAddress(ipAddress: host, port: 0)) != nil
-                    _ = verifies
                     try pipeline.addHandler(
                         try NIOSSLClientHandler(context: tls, serverHostname: isAddress ? nil : host))
                 }
                 try pipeline.addHandler(made.value)
             }
         }
-        bootstrap.connect(host: host, port: server.url.port).assumeIsolated().whenComplete { result in
+        // Names are looked up one after the other on a thread of the loop's: addresses need not wait there.
+        let opened = address.map(bootstrap.connect(to:)) ?? bootstrap.connect(host: host, port: server.url.port)
+        opened.assumeIsolated().whenComplete { result in
             switch result {
             case .success:
                 if self.isClosed {
@@ -85,7 +100,8 @@ final class UpstreamPool {
             idle.removeFirst()
             oldest.close()
         }
-        if keepsWarm, connections == 0, !isClosed {
+        if keepsWarm, connections == 0, !isClosed, now >= warmNext {
+            warmNext = now.plus(Nanoseconds(milliseconds: 2_000))
             connect { result in
                 if case .success(let connection) = result { connection.release(now: Clock.now()) }
             }

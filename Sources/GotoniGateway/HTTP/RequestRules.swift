@@ -23,7 +23,7 @@ enum RequestRules {
             throw .badRequest("method", "this proxy opens no tunnels", status: 501, closes: true)
         }
         var fields = RequestFields()
-        var hosts = 0
+        var (hosts, options) = (0, 0)
         for (name, value) in head.headers {
             switch Field(name) {
             case .host: hosts += 1
@@ -34,6 +34,11 @@ enum RequestRules {
                 guard value.lowercased() == "chunked" else {
                     throw .badRequest(
                         "transfer_encoding", "the only transfer coding we know is chunked", status: 501, closes: true)
+                }
+            case .connection:
+                options += 1 + value.utf8.count { $0 == UInt8(ascii: ",") }
+                guard options <= 16 else {
+                    throw .badRequest("connection", "a request has at most 16 connection options", closes: true)
                 }
             case .expect: fields.expect = value
             case .upgrade: fields.offersUpgrade = true
@@ -48,7 +53,7 @@ enum RequestRules {
     }
 
     private enum Field {
-        case host, contentLength, transferEncoding, expect, upgrade, requestID, other
+        case host, contentLength, transferEncoding, connection, expect, upgrade, requestID, other
 
         init(_ name: String) {
             var name = name
@@ -58,6 +63,7 @@ enum RequestRules {
                 case 4 where bytes.equals("host"): return .host
                 case 6 where bytes.equals("expect"): return .expect
                 case 7 where bytes.equals("upgrade"): return .upgrade
+                case 10 where bytes.equals("connection"): return .connection
                 case 12 where bytes.equals("x-request-id"): return .requestID
                 case 14 where bytes.equals("content-length"): return .contentLength
                 case 17 where bytes.equals("transfer-encoding"): return .transferEncoding

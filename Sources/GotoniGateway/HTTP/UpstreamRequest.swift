@@ -17,7 +17,7 @@ enum UpstreamRequest {
         out.writeStaticString(" HTTP/1.1\r\nhost: ")
         out.writeString(url.authority)
         out.writeStaticString("\r\n")
-        let named = head.headers[canonicalForm: "connection"]
+        let named = head.headers[canonicalForm: "connection"].map { $0.lowercased() }
         var forwardedFor: String?
         for (name, value) in head.headers {
             if isOurs(name) {
@@ -26,7 +26,7 @@ enum UpstreamRequest {
                 }
                 continue
             }
-            if !named.isEmpty, named.contains(where: { name.lowercased() == $0.lowercased() }) { continue }
+            if !named.isEmpty, named.contains(name.lowercased()) { continue }
             if name.utf8.count == 13, authorization != .fromClient, name.lowercased() == "authorization" { continue }
             out.writeString(name)
             out.writeStaticString(": ")

@@ -74,7 +74,10 @@ struct PrometheusPage {
                 if let value = value(state, info) { sample(name, [("server", server)], value) }
             }
         }
-        each("gotoni_server_up", "gauge", "1: takes requests.") { state, _ in state.health.state == .up ? 1 : 0 }
+        let settings = dispatcher.configuration.healthSettings
+        each("gotoni_server_up", "gauge", "1: takes requests and answers probes.") { state, _ in
+            state.health.isAvailable(settings) ? 1 : 0
+        }
         each("gotoni_server_in_flight", "gauge", "Our requests there.") { state, _ in Double(state.inFlight) }
         each("gotoni_server_limit", "gauge", "Most of our requests there now.") { state, _ in Double(state.limitInForce)
         }

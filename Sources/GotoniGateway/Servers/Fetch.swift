@@ -13,6 +13,7 @@ final class Fetch: UpstreamUser {
 
     enum FetchError: Error, Equatable {
         case refused
+        case unreachable
         case timeout
         case closed
         case tooLarge
@@ -30,6 +31,7 @@ final class Fetch: UpstreamUser {
     private var firstByteAt: Nanoseconds?
     private var isFirst = true
     private var isDone = false
+    private var deadline: Scheduled<Void>?
     /// A connection holds its user weakly.
     private var keep: Fetch?
 
@@ -37,7 +39,7 @@ final class Fetch: UpstreamUser {
     init(_ path: String, from pool: UpstreamPool, on loop: any EventLoop, timeout: Nanoseconds, apiKey: String?) {
         promise = loop.makePromise()
         keep = self
-        loop.assumeIsolated().scheduleTask(in: timeout.timeAmount) { self.fail(.timeout) }
+        deadline = loop.assumeIsolated().scheduleTask(in: timeout.timeAmount) { self.fail(.timeout) }
         if let idle = pool.take() {
             send(path, on: idle, pool, apiKey)
         } else {
@@ -45,7 +47,7 @@ final class Fetch: UpstreamUser {
                 switch result {
                 case .success(let connection):
                     if self.isDone { connection.close() } else { self.send(path, on: connection, pool, apiKey) }
-                case .failure: self.fail(.refused)
+                case .failure(let error): self.fail(Failure(connecting: error) == .connect ? .refused : .unreachable)
                 }
             }
         }
@@ -88,16 +90,15 @@ final class Fetch: UpstreamUser {
         }
     }
 
-    func upstreamClosed() {
+    func upstreamClosed(isClean: Bool) {
         connection = nil
-        if reader.endsWithConnection { succeed(keepsConnection: false) } else { fail(.closed) }
+        if reader.endsWithConnection, isClean { succeed(keepsConnection: false) } else { fail(.closed) }
     }
-
-    func upstreamWritable(_ isWritable: Bool) {}
 
     private func succeed(keepsConnection: Bool) {
         guard !isDone, let head else { return }
         isDone = true
+        deadline?.cancel()
         if keepsConnection, head.keepAlive { connection?.release(now: Clock.now()) } else { connection?.close() }
         connection = nil
         keep = nil
@@ -107,6 +108,7 @@ final class Fetch: UpstreamUser {
     private func fail(_ error: FetchError) {
         guard !isDone else { return }
         isDone = true
+        deadline?.cancel()
         connection?.close()
         connection = nil
         keep = nil

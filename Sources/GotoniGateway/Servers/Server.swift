@@ -10,7 +10,6 @@ final class Server: Sendable {
     let name: String
     let url: ServerURL
     let tls: NIOSSLContext?
-    let verifiesTLS: Bool
 
     struct State {
         var health = ServerHealth()
@@ -28,16 +27,18 @@ final class Server: Sendable {
         var reportPath: String?
         var rtt = RoundTrips()
         var ttft = RecentValues()
+        /// No longer in the fleet; requests may still be under way there.
         var isRemoved = false
+        /// What went wrong last, for the log.
+        var lastFailure = ""
     }
     let state: NIOLockedValueBox<State>
 
-    init(id: ServerID, name: String, url: ServerURL, tls: NIOSSLContext?, verifiesTLS: Bool, limit: Int) {
+    init(id: ServerID, name: String, url: ServerURL, tls: NIOSSLContext?, limit: Int) {
         self.id = id
         self.name = name
         self.url = url
         self.tls = tls
-        self.verifiesTLS = verifiesTLS
         state = NIOLockedValueBox(State(limit: limit, limitInForce: limit))
     }
 }

@@ -107,6 +107,7 @@ struct ServerHealth: Equatable, Sendable {
     }
 
     mutating func drain() { state = .draining }
+    /// It is up once it has answered.
     mutating func undrain() { if state == .draining { state = .unknown } }
 
     private mutating func eject(isDead: Bool, now: Nanoseconds, _ settings: Settings) -> Change {

@@ -47,25 +47,19 @@ struct Watch: Sendable {
                             try router.observeRTT(server.id, roundTrip.rawValue, now: now)
                         }
                     }
-                    note(true, isDead: false, now)
+                    dispatcher.answered(server, isProbe: true, now: now)
                     // The first answer of a connection is no measure; the second will be, if the server keeps it.
                     isAgain = answer.roundTrip == nil && !isAgain
                     if isAgain { continue }
                 } else {
-                    note(false, isDead: false, now)
+                    dispatcher.probeFailed(server, isDead: false, why: "status \(answer.status)", now: now)
                 }
             } catch {
-                note(false, isDead: error as? Fetch.FetchError == .refused, Clock.now())
+                if Task.isCancelled { return }
+                dispatcher.probeFailed(
+                    server, isDead: error as? Fetch.FetchError == .refused, why: "\(error)", now: Clock.now())
             }
             await pause(dispatcher.configuration.probeInterval)
-        }
-    }
-
-    private func note(_ isAlive: Bool, isDead: Bool, _ now: Nanoseconds) {
-        if isAlive {
-            dispatcher.answered(server, isProbe: true, now: now)
-        } else {
-            dispatcher.probeFailed(server, isDead: isDead, now: now)
         }
     }
 

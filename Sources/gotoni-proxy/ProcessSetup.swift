@@ -1,4 +1,5 @@
 @preconcurrency import Dispatch
+import Foundation
 import Glibc
 
 /// Signals as they come, one after the other.
@@ -24,11 +25,29 @@ struct Signals: Sendable {
     }
 }
 
+enum OpenFiles {
+    /// As many descriptors as we may have: each request needs two.
+    static func raiseLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+}
+
 enum PIDFile {
     static func write(_ path: String) throws {
         guard let file = fopen(path, "w") else { throw ProxyError("cannot write the pid file \(path)") }
         fputs("\(getpid())\n", file)
         fclose(file)
+    }
+
+    /// A successor may have written its own meanwhile.
+    static func remove(_ path: String) {
+        guard let text = try? String(contentsOfFile: path, encoding: .utf8), Int32(text.trimmed) == getpid() else {
+            return
+        }
+        unlink(path)
     }
 }
 
