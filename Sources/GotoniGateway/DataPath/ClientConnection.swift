@@ -38,6 +38,7 @@ final class ClientConnection: ChannelInboundHandler {
     private var body = ByteBuffer()
     /// Parts of further requests that came before this one was done.
     private var ahead = CircularBuffer<HTTPServerRequestPart>()
+    private var aheadBytes = 0
     /// What comes now is dropped; what was read before is still answered, then the connection ends. It is read all the
     /// same, for that is how one sees that a client has left.
     private var isDeaf = false
@@ -51,7 +52,8 @@ final class ClientConnection: ChannelInboundHandler {
     private(set) var isHTTP10 = false
     private var isHEAD = false
 
-    static let mostAhead = 128
+    static let mostAhead = 1024
+    static let mostAheadBytes = 1 << 20
 
     init(settings: ConnectionSettings, loop: LoopContext, now: Nanoseconds) {
         self.settings = settings
@@ -93,7 +95,9 @@ final class ClientConnection: ChannelInboundHandler {
         switch stage {
         // Who does not take its answers gets no more of them.
         case .idle where !context.channel.isWritable, .exchange, .control:
-            if ahead.count < Self.mostAhead, !isDeaf { ahead.append(part) } else { isDeaf = true }
+            aheadBytes += part.bodyBytes
+            isDeaf = isDeaf || ahead.count >= Self.mostAhead || aheadBytes > Self.mostAheadBytes
+            if !isDeaf { ahead.append(part) }
         case .closing: return
         case .idle, .body: read(part)
         }
@@ -238,6 +242,7 @@ final class ClientConnection: ChannelInboundHandler {
         while true {
             if case .idle = stage, !context.channel.isWritable { return }
             guard let part = ahead.popFirst() else { break }
+            aheadBytes -= part.bodyBytes
             read(part)
             switch stage {
             case .exchange, .control, .closing: return
@@ -315,5 +320,11 @@ final class ClientConnection: ChannelInboundHandler {
         case .exchange, .control: isDeaf = true
         case .closing: return
         }
+    }
+}
+
+extension HTTPServerRequestPart {
+    fileprivate var bodyBytes: Int {
+        if case .body(let bytes) = self { bytes.readableBytes } else { 0 }
     }
 }

@@ -71,6 +71,10 @@ final class EngineDouble: Sendable {
     func stop() async throws {
         try await refuse()
         closeConnections()
+        // Requests know their connections, and those this.
+        hold()
+        reactToProbes { _ in }
+        state.update { ($0.all, $0.open) = ([], []) }
     }
 
     /// How many requests have arrived, whoever took them.
