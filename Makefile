@@ -52,7 +52,7 @@ bin: $(GOTONI)
 simulate: $(GOTONI)
 	@$(GOTONI) simulate $(if $(TRACE),--trace $(TRACE)) $(ARGS)
 
-## test              everything CI runs: format, build, unit, sanitizers, integration (about 30 minutes on 2 cores)
+## test              everything CI runs: format, build, unit, sanitizers, integration (about 40 minutes on 2 cores)
 .PHONY: test
 test: test-format lib test-unit test-sanitizers test-integration
 	@echo "== all tests passed"
