@@ -137,7 +137,7 @@ extension Sockets {
         }
 
         /// What cannot be read at all behind a request whose answer has begun: that answer is whole, then the connection
-        /// ends. DEFECT (it stays open and deaf), see the report.
+        /// ends.
         @Test func garbageBehindAStreamEndsTheConnection() async throws {
             try await withGateway { running in
                 running.engines[0].hold()
@@ -359,8 +359,7 @@ extension Sockets {
             }
         }
 
-        /// Clients such as Java's offer h2c with their first request; that must not make the connection deaf. DEFECT, see
-        /// the report.
+        /// Clients such as Java's offer h2c with their first request; that must not make the connection deaf.
         @Test(arguments: ["GET", "POST"]) func anOfferToUpgradeIsIgnored(_ method: String) async throws {
             try await withGateway { running in
                 let client = try await running.client()

@@ -114,7 +114,7 @@ extension Sockets {
             }
         }
 
-        /// The engine's own must not stand beside the gateway's. DEFECT, see the report.
+        /// The engine's own must not stand beside the gateway's.
         @Test func thereIsOneRequestID() async throws {
             try await withGateway { running in
                 running.engines[0].react { $0.answer(fields: "X-Request-Id: theirs\r\n") }
@@ -415,7 +415,7 @@ extension Sockets {
         }
 
         /// An answer that comes before its request has been read, on a connection whose server reads no more: the next
-        /// request must not be written behind the unread one. DEFECT, see the report.
+        /// request must not be written behind the unread one.
         @Test func anAnswerBeforeTheBodyIsRead() async throws {
             try await withGateway(reactsAtHead: true, { $0.firstByteTimeout = Nanoseconds(milliseconds: 2_000) }) {
                 running in

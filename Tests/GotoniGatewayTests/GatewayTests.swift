@@ -102,8 +102,7 @@ extension Sockets {
             }
         }
 
-        /// Those under way finish, with all that follows from it; nothing new goes there. DEFECT (crash) at first, see the
-        /// report.
+        /// Those under way finish, with all that follows from it; nothing new goes there.
         @Test func aServerRemovedWhileItStreams() async throws {
             try await withGateway(servers: 2) { running in
                 for engine in running.engines { engine.hold() }
@@ -314,7 +313,7 @@ extension Sockets {
 
     @Suite struct WatchTests {
         /// A server that ends each connection has no round trip to measure; it must not be asked all the time for that.
-        /// DEFECT, see the report.
+        ///
         @Test func aServerThatClosesIsNotProbedInALoop() async throws {
             try await withGateway(servers: 0) { running in
                 let engine = try await EngineDouble("x")

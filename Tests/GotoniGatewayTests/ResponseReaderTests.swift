@@ -210,15 +210,15 @@ import Testing
         #expect(outcome.head?.keepAlive == test.keepAlive)
     }
 
-    /// DEFECTS of ResponseReader, see the report: what these say is malformed is taken now.
-    static let defects: [HeadCase] = [
+    /// Heads that some readers would take.
+    static let refused: [HeadCase] = [
         // RFC 9112, section 2.2: a bare CR would be a line's end for some clients, and the status line is passed on as it is.
         HeadCase("a bare CR in the reason", "HTTP/1.1 200 O\rX: y\r\nContent-Length: 5\r\n\r\n", nil),
         HeadCase("NUL in the reason", "HTTP/1.1 200 O\0K\r\nContent-Length: 5\r\n\r\n", nil),
         // What stands behind an empty line that ends in a bare LF is swallowed.
         HeadCase("an empty line of a bare LF", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\nX: y\r\n\r\n", nil),
     ]
-    @Test(arguments: defects) func headsThatMustBeRefused(_ test: HeadCase) {
+    @Test(arguments: refused) func headsThatMustBeRefused(_ test: HeadCase) {
         #expect(Self.read(test.text).error == .malformed)
     }
 

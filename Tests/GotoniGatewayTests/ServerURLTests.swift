@@ -93,7 +93,7 @@ import Testing
     func badAddresses(_ text: String) { #expect(GatewayConfiguration.Address(text) == nil) }
 
     /// Only this machine reaches 127.0.0.0/8; a name that merely starts so is somewhere else, and then a control listener
-    /// without a token would be open. DEFECT, see the report.
+    /// without a token would be open.
     @Test func aNameThatStartsAs127IsNotLoopback() {
         #expect(GatewayConfiguration.Address(host: "127.evil.example", port: 1).isLoopback == false)
     }
