@@ -9,8 +9,13 @@ import Testing
 extension Sockets {
     /// The queue, with real requests.
     @Suite struct DispatcherTests {
+        /// On one loop: with several, a place that becomes free while the first is still trying on another loop is
+        /// offered to the second at once, and either may get it.
         @Test func firstComeFirstServed() async throws {
-            try await withGateway({ $0.maxConcurrent = 1 }) { running in
+            try await withGateway({
+                $0.maxConcurrent = 1
+                $0.threads = 1
+            }) { running in
                 let engine = running.engines[0]
                 engine.hold()
                 var clients: [RawClient] = []

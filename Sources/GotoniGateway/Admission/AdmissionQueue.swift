@@ -4,8 +4,10 @@ import GotoniCore
 /// each with a deadline.
 ///
 /// A state machine: it holds names, not requests, and says whose turn it is. Whoever frees a place calls `take`, lets
-/// that request try, and calls `remove` or, if somebody else was faster, `putBack`. A request that failed somewhere
-/// waits for another server and keeps nobody from that one. Not thread-safe by itself.
+/// that request try, and calls `remove` or, if somebody else was faster, `putBack`. Who is trying holds up nobody: a
+/// place that becomes free meanwhile is offered to the next, so requests of different event loops may swap places when
+/// two become free within microseconds. A request that failed somewhere waits for another server and keeps nobody from
+/// that one. Not thread-safe by itself.
 struct AdmissionQueue {
     struct Entry: Equatable {
         var id: UInt64
