@@ -14,7 +14,7 @@ import CXXHash
 
 extension Router {
     private static let magic: UInt64 = 0x0A0D_494E_4F54_4F47  // "GOTONI\r\n"
-    private static let version: UInt32 = 1
+    private static let version: UInt32 = 2
     private static let headerBytes = 24
     private static let checksumBytes = 8
 

@@ -1,4 +1,4 @@
-/* What cannot be avoided: one chained XXH3-64 per block of 16 tokens. Without xxhash.h it prints null. */
+/* What cannot be avoided: one XXH3-64 per block of 16 tokens, joined to a chain. Without xxhash.h it prints null. */
 #include "micro.h"
 
 #include <stdio.h>
@@ -17,8 +17,10 @@ enum { BLOCK = 16, CALLS = 2000 };
 
 static uint64_t chain(const gotoni_request *request) {
     uint64_t digest = 0;
-    for (size_t i = 0; i + BLOCK <= request->token_count; i += BLOCK)
-        digest = XXH3_64bits_withSeed(request->tokens + i, BLOCK * sizeof *request->tokens, digest);
+    for (size_t i = 0; i + BLOCK <= request->token_count; i += BLOCK) {
+        uint64_t hash = XXH3_64bits(request->tokens + i, BLOCK * sizeof *request->tokens);
+        digest = XXH3_mul128_fold64(digest ^ hash, 0x9E3779B97F4A7C15);
+    }
     return digest;
 }
 

@@ -23,7 +23,8 @@ final class UpstreamConnection: ChannelInboundHandler {
     private(set) var served = 0
     private(set) var idleSince = Nanoseconds(0)
     private var pausesReading = false
-    /// What was sent may be more than the socket took at once.
+    /// What was written has been handed to the socket, which may not have taken all of it if it was much.
+    private var isFlushed = true
     private var sentMuch = false
     private var isBroken = false
 
@@ -34,21 +35,29 @@ final class UpstreamConnection: ChannelInboundHandler {
     func handlerAdded(context: ChannelHandlerContext) { self.context = context }
     func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
-    /// Sends a request: head and body leave in one system call.
-    func send(_ head: ByteBuffer, _ body: ByteBuffer) {
+    /// Sends a request: head and body leave in one system call. At once, or soon with others to the same server.
+    func send(_ head: ByteBuffer, _ body: ByteBuffer, atOnce: Bool = false) {
         guard let context else { return }
         if body.readableBytes == 0 {
-            context.writeAndFlush(wrapOutboundOut(head), promise: nil)
+            context.write(wrapOutboundOut(head), promise: nil)
         } else if body.readableBytes <= head.writableBytes {
             var both = head
             both.writeImmutableBuffer(body)
-            context.writeAndFlush(wrapOutboundOut(both), promise: nil)
+            context.write(wrapOutboundOut(both), promise: nil)
         } else {
             context.write(wrapOutboundOut(head), promise: nil)
-            context.writeAndFlush(wrapOutboundOut(body), promise: nil)
+            context.write(wrapOutboundOut(body), promise: nil)
         }
         served += 1
+        isFlushed = false
         sentMuch = head.readableBytes + body.readableBytes > 1 << 14
+        if atOnce { flush() } else { pool.flushSoon(self) }
+    }
+
+    /// Hands what was written to the socket.
+    func flush() {
+        isFlushed = true
+        context?.flush()
     }
 
     /// Stops or resumes reading: the client takes no more for now.
@@ -67,7 +76,7 @@ final class UpstreamConnection: ChannelInboundHandler {
         setReading(true)
         // An answer that came before its request was sent: the next request would follow the unread rest.
         let unsent = sentMuch ? try? context.channel.syncOptions?.getOption(.bufferedWritableBytes) : 0
-        if unsent == 0 { pool.giveBack(self) } else { close() }
+        if isFlushed, unsent == 0 { pool.giveBack(self) } else { close() }
     }
 
     /// Gives up whatever is under way: the server sees the connection end and aborts.

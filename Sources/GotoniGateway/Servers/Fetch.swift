@@ -67,7 +67,7 @@ final class Fetch: UpstreamUser {
             ByteBuffer(
                 string:
                     "GET \(pool.server.url.prefix)\(path) HTTP/1.1\r\nhost: \(pool.server.url.authority)\r\n\(key)\r\n"),
-            ByteBuffer())
+            ByteBuffer(), atOnce: true)
     }
 
     func upstreamRead(_ bytes: ByteBuffer) {
