@@ -112,7 +112,11 @@ let package = Package(
                     name: "GotoniEnginesTests", dependencies: ["GotoniEngines", "TestSupport"],
                     resources: [.copy("Fixtures")], swiftSettings: settings),
                 .testTarget(
-                    name: "GotoniGatewayTests", dependencies: ["GotoniCore", "GotoniGateway", "TestSupport"],
+                    name: "GotoniGatewayTests",
+                    dependencies: [
+                        "GotoniCore", "GotoniGateway", "TestSupport",
+                        .product(name: "NIOEmbedded", package: "swift-nio"),
+                    ],
                     swiftSettings: settings),
             ]),
     cxxLanguageStandard: .cxx17
