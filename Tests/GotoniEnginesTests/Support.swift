@@ -12,7 +12,8 @@ struct ReadBody: Equatable {
 }
 
 extension BodyReader {
-    func read(_ bytes: [UInt8], _ endpoint: Endpoint) throws(BodyError) -> ReadBody {
+    /// Not inlined: where the result is not used, Swift 6.3 releases the array of tokens before it is filled.
+    @inline(never) func read(_ bytes: [UInt8], _ endpoint: Endpoint) throws(BodyError) -> ReadBody {
         // In memory of exactly this size, so that a sanitizer sees every access beyond it.
         let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 1)
         defer { copy.deallocate() }
