@@ -9,6 +9,17 @@ extension Router {
         if ledger[row].phase == .reserved { commit(row) }
     }
 
+    /// The same for a ticket that has just been routed with `prompt`, which so need not be read back.
+    /// Errors: ticket, ticketEnded.
+    public mutating func commit(
+        _ ticket: Ticket, _ prompt: borrowing PromptDigests, now: Nanoseconds
+    ) throws(RouterError) {
+        let row = try open(ticket, now)
+        // A prompt without room for its digests teaches nothing, here as there.
+        let count = min(prompt.blocks, Int(ledger[row].run.count))
+        if ledger[row].phase == .reserved { commit(row, prompt.values, count) }
+    }
+
     /// The first token arrived: the prompt is in the cache, and the request moves from queued to running.
     /// Errors: ticket, ticketEnded.
     public mutating func firstToken(_ ticket: Ticket, now: Nanoseconds) throws(RouterError) {
@@ -67,18 +78,31 @@ extension Router {
     }
 
     private mutating func commit(_ row: UInt32) {
+        let run = ledger[row].run
+        read(run)
+        commit(row, UnsafePointer(digests.base), Int(run.count))
+    }
+
+    private mutating func commit(_ row: UInt32, _ digests: UnsafePointer<UInt64>, _ count: Int) {
         ledger[row].phase = .committed
-        ledger[row].blocksBefore = claim(row)
+        ledger[row].blocksBefore = claim(row, digests, count)
         counters.committed += 1
+    }
+
+    private mutating func claim(_ row: UInt32) {
+        let run = ledger[row].run
+        read(run)
+        claim(row, UnsafePointer(digests.base), Int(run.count))
     }
 
     /// Claims the ticket's prompt for its server. Gives how many of its blocks the server held before.
     /// A server that is down comes back with an empty cache: nothing is claimed, so nothing will be withdrawn.
-    @discardableResult private mutating func claim(_ row: UInt32) -> Int {
-        let entry = ledger[row]
-        guard servers[entry.slot].state != .down else { return .max }
-        read(entry.run)
-        return trie.claim(entry.slot, digests.base, Int(entry.run.count)).before
+    @discardableResult private mutating func claim(_ row: UInt32, _ digests: UnsafePointer<UInt64>, _ count: Int)
+        -> Int
+    {
+        let slot = ledger[row].slot
+        guard servers[slot].state != .down else { return .max }
+        return trie.claim(slot, digests, count).before
     }
 
     /// Takes back what the commit of a request that came to nothing had added.

@@ -42,6 +42,41 @@ import Testing
         #expect(try test.match(tokens("a new prompt")) == [decision.server.rawValue: 12])
     }
 
+    /// Committing with the prompt at hand does what committing with the digests kept for the ticket does.
+    @Test(arguments: Seeds.sequence(200)) func commitsAreTheSame(_ seed: UInt64) throws {
+        let routers = [try RouterUnderTest(servers: 3), try RouterUnderTest(servers: 3)]
+        var random = SplitMix64(seed: seed)
+        for server in 1...3 {
+            let (id, capacity) = (ServerID(UInt64(server)), UInt64(random.pick(1...40)))
+            for test in routers {
+                try test.router.update(ServerConfiguration(id: id, kvCapacityTokens: capacity), now: test.now)
+            }
+        }
+        for _ in 0..<60 {
+            let prompt = (0..<random.pick(0...20)).map { _ in UInt32(random.next(below: 2)) }
+            let outcome = Outcome(rawValue: UInt32(random.next(below: 4)))!
+            let isDown = random.chance(10)
+            for (test, isAtHand) in zip(routers, [true, false]) {
+                let decision = try test.route(prompt)
+                let ticket = try #require(decision.ticket)
+                if isDown { try test.router.mark(decision.server, .down, now: test.now) }
+                if isAtHand {
+                    try test.router.commit(ticket, test.prompt, now: test.now)
+                    try test.router.commit(ticket, test.prompt, now: test.now)
+                } else {
+                    try test.router.commit(ticket, now: test.now)
+                }
+                try test.router.finish(ticket, outcome, now: test.now)
+                if isDown { try test.router.mark(decision.server, .up, now: test.now) }
+                #expect(try test.router.violation() == nil, "seed \(seed)")
+            }
+            #expect(try routers[0].match(prompt) == routers[1].match(prompt), "seed \(seed)")
+        }
+        let statistics = routers.map { $0.router.statistics() }
+        #expect(statistics[0].committed == 60 && statistics[1].committed == 60)
+        #expect(routers[0].router.prefixStatistics().nodes == routers[1].router.prefixStatistics().nodes)
+    }
+
     @Test(arguments: [Outcome.failed, .cancelled, .notSent])
     func whatCameToNothingIsWithdrawn(_ outcome: Outcome) throws {
         let test = try RouterUnderTest(servers: 1)
@@ -193,6 +228,7 @@ import Testing
                 guard let ticket = try? test.route(prompt).ticket else { break }
                 open.append(ticket)
                 routed += 1
+                if random.chance(20) { try? test.router.commit(ticket, test.prompt, now: test.now) }
             case ..<95 where !open.isEmpty:
                 try step(test, &random, &open, &ended)
             case ..<98 where !ended.isEmpty:

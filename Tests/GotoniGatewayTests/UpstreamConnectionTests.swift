@@ -1,4 +1,5 @@
 import GotoniCore
+import Logging
 import NIOCore
 import NIOEmbedded
 import Testing
@@ -10,9 +11,13 @@ import Testing
     /// Connections of one pool. Must be used on one thread, and by no `async` test.
     private struct Rig {
         let loop = EmbeddedEventLoop()
+        let context: LoopContext
         let pool: UpstreamPool
 
         init() throws {
+            let dispatcher = try Dispatcher(
+                GatewayConfiguration(), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            context = LoopContext(loop: loop, dispatcher: dispatcher, seed: 0)
             let server = Server(
                 id: ServerID(1), name: "a", url: try #require(ServerURL("127.0.0.1:1")), tls: nil, limit: 1)
             pool = UpstreamPool(
@@ -36,33 +41,53 @@ import Testing
     @Test func requestsOfATurnLeaveAtItsEnd() throws {
         let rig = try Rig()
         let (a, b) = (try rig.connect(), try rig.connect())
-        a.0.send(ByteBuffer(string: "head"), ByteBuffer(string: "body"))
-        b.0.send(ByteBuffer(string: "HEAD"), ByteBuffer())
+        a.0.write(ByteBuffer(string: "head"), ByteBuffer(string: "body"))
+        rig.context.flushSoon(a.0)
+        b.0.write(ByteBuffer(string: "HEAD"), ByteBuffer())
+        rig.context.flushSoon(b.0)
         let early = [try sent(a.1), try sent(b.1)]
         #expect(early == ["", ""])
         rig.loop.run()
         let late = [try sent(a.1), try sent(b.1)]
         #expect(late == ["headbody", "HEAD"])
         // The next turn has an end of its own.
-        a.0.send(ByteBuffer(string: "again"), ByteBuffer())
+        a.0.write(ByteBuffer(string: "again"), ByteBuffer())
+        rig.context.flushSoon(a.0)
         rig.loop.run()
         #expect(try sent(a.1) == "again")
     }
 
     @Test func manyDoNotWaitForTheEnd() throws {
         let rig = try Rig()
-        let all = try (0...UpstreamPool.mostUnflushed).map { _ in try rig.connect() }
-        for (connection, _) in all { connection.send(ByteBuffer(string: "x"), ByteBuffer()) }
-        #expect(try all.map { try sent($0.1) } == all.indices.map { $0 < UpstreamPool.mostUnflushed ? "x" : "" })
+        let most = LoopContext.mostUnflushed
+        let all = try (0...most).map { _ in try rig.connect() }
+        for (connection, _) in all {
+            connection.write(ByteBuffer(string: "x"), ByteBuffer())
+            rig.context.flushSoon(connection)
+        }
+        #expect(try all.map { try sent($0.1) } == all.indices.map { $0 < most ? "x" : "" })
         rig.loop.run()
-        #expect(try sent(all[UpstreamPool.mostUnflushed].1) == "x")
+        #expect(try sent(all[most].1) == "x")
     }
 
-    @Test func probesDoNotWait() throws {
+    /// A flush may break a connection, and its request be written to another one.
+    @Test func whatIsWrittenDuringAFlushLeavesToo() throws {
+        final class Chain: Flushable {
+            let context: LoopContext
+            var next: Chain?
+            var flushes = 0
+            init(_ context: LoopContext, next: Chain? = nil) { (self.context, self.next) = (context, next) }
+            func flush() {
+                flushes += 1
+                if let next { context.flushSoon(next) }
+            }
+        }
         let rig = try Rig()
-        let (connection, channel) = try rig.connect()
-        connection.send(ByteBuffer(string: "x"), ByteBuffer(), atOnce: true)
-        #expect(try sent(channel) == "x")
+        let second = Chain(rig.context)
+        let first = Chain(rig.context, next: second)
+        rig.context.flushSoon(first)
+        rig.loop.run()
+        #expect(first.flushes == 1 && second.flushes == 1)
     }
 
     /// An answer may come before its request has been sent, if the server speaks first. The next one would follow the
@@ -70,13 +95,14 @@ import Testing
     @Test func whatIsAnsweredUnsentIsNotUsedAgain() throws {
         let rig = try Rig()
         let (connection, channel) = try rig.connect()
-        connection.send(ByteBuffer(string: "x"), ByteBuffer())
+        connection.write(ByteBuffer(string: "x"), ByteBuffer())
+        rig.context.flushSoon(connection)
         connection.release(now: Nanoseconds(0))
         rig.loop.run()
         #expect(rig.pool.take() == nil && !channel.isActive)
         let (other, _) = try rig.connect()
-        other.send(ByteBuffer(string: "x"), ByteBuffer())
-        rig.loop.run()
+        other.write(ByteBuffer(string: "x"), ByteBuffer())
+        other.flush()
         other.release(now: Nanoseconds(0))
         #expect(rig.pool.take() === other)
     }

@@ -52,8 +52,8 @@ final class Dispatcher: Sendable {
 
     // MARK: Routing
 
-    /// Chooses a server for the prompt that `reader` has read and takes a place there; `commit` follows when the request
-    /// is on its way, so that it need not wait for it.
+    /// Chooses a server for the prompt that `reader` has read, takes a place there and expects the prompt in its cache from
+    /// now on.
     /// Errors: noServer, saturated, capacity, range (the prompt is too long), memory.
     func route(
         _ reader: BodyReader, _ facts: BodyFacts, excluding: [ServerID], now: Nanoseconds, record: inout DecisionRecord
@@ -64,9 +64,11 @@ final class Dispatcher: Sendable {
                 (router, prompt) throws(RouterError) -> Decision in
                 let keepsTable = router.serverCount <= DecisionRecord.mostServers
                 if keepsTable { rows.reserveCapacity(router.serverCount) }
-                return try router.route(
+                let decision = try router.route(
                     prompt, Request(sessionKey: facts.sessionKey), excluding: excluding.span, now: now,
                     row: keepsTable ? { rows.append($0) } : nil)
+                if let ticket = decision.ticket { try router.commit(ticket, prompt, now: now) }
+                return decision
             }
         }
         guard let server = fleet[decision.server] else {
@@ -92,10 +94,6 @@ final class Dispatcher: Sendable {
             let (a, b) = (a.state.withLockedValue(\.rtt.least), b.state.withLockedValue(\.rtt.least))
             return (a ?? .infinity) < (b ?? .infinity)
         }
-    }
-
-    func commit(_ ticket: Ticket, now: Nanoseconds) {
-        try? router.withRouter { (router) throws(RouterError) in try router.commit(ticket, now: now) }
     }
 
     func firstToken(_ ticket: Ticket, now: Nanoseconds) {

@@ -17,7 +17,7 @@ struct ConnectionSettings: Sendable {
 
 /// A connection of a client: reads requests one after the other, hands each to an `Exchange` or to the control
 /// endpoints, writes what they say. One thread, its event loop's.
-final class ClientConnection: ChannelInboundHandler {
+final class ClientConnection: ChannelInboundHandler, Flushable {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = ByteBuffer
 
@@ -203,6 +203,8 @@ final class ClientConnection: ChannelInboundHandler {
     }
 
     // MARK: Writing
+
+    func flush() { context?.flush() }
 
     func write(_ bytes: ByteBuffer, flush: Bool) {
         guard let context else { return }

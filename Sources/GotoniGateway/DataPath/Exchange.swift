@@ -123,7 +123,6 @@ final class Exchange: UpstreamUser, Waiter {
             leaveServer(.failed)
             ticket = decision.ticket
             connect(server, fresh: false)
-            if let ticket = decision.ticket { dispatcher.commit(ticket, now: now) }
             return nil
         } catch {
             return error
@@ -224,7 +223,8 @@ final class Exchange: UpstreamUser, Waiter {
         stage = .awaiting
         sentAt = Clock.now()
         lastActivity = sentAt
-        connection.send(bytes, body)
+        connection.write(bytes, body)
+        loop.flushSoon(connection)
     }
 
     /// Ends the attempt under way: its connection and its ticket.
@@ -326,7 +326,10 @@ final class Exchange: UpstreamUser, Waiter {
         if var answerHead {
             if content.readableBytes <= 4096 || content.readableBytes <= answerHead.writableBytes {
                 answerHead.writeImmutableBuffer(content)
-                client.write(answerHead, flush: true)
+                // An answer that came whole is in nobody's hurry; a part of one is passed on at once.
+                let isWhole = reader.isComplete && keepsClient
+                client.write(answerHead, flush: !isWhole)
+                if isWhole { loop.flushSoon(client) }
             } else {
                 client.write(answerHead, flush: false)
                 client.write(content, flush: true)

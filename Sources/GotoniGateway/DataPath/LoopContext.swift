@@ -3,6 +3,11 @@ import GotoniEngines
 import NIOConcurrencyHelpers
 import NIOCore
 
+/// Something that was written and has not been handed to its socket.
+protocol Flushable: AnyObject {
+    func flush()
+}
+
 /// What an event loop has of its own, so that the data path takes no lock for it.
 final class LoopContext {
     let loop: any EventLoop
@@ -14,6 +19,8 @@ final class LoopContext {
     private var clients: [ObjectIdentifier: ClientConnection] = [:]
     private var requestCount: UInt64
     private let requestSeed: UInt64
+    private var unflushed: [any Flushable] = []
+    static let mostUnflushed = 8
     /// No new requests: connections end with the one they have.
     private(set) var isDraining = false
     /// How long a connection may be idle while draining.
@@ -48,6 +55,22 @@ final class LoopContext {
             add(hexadecimal: requestCount)
             return count
         }
+    }
+
+    /// Flushes at the end of the loop's turn, together with others, so that what goes to one process wakes it once: waking
+    /// the servers for each request was a sixth of the proxy's time. Not more than `mostUnflushed` wait, or the first
+    /// would wait for the parsing of all.
+    func flushSoon(_ written: any Flushable) {
+        if unflushed.isEmpty { loop.assumeIsolated().execute { self.flush() } }
+        unflushed.append(written)
+        if unflushed.count >= Self.mostUnflushed { flush() }
+    }
+
+    private func flush() {
+        // A connection that breaks on it may bring a request to another one here.
+        let all = unflushed
+        unflushed = []
+        for written in all { written.flush() }
     }
 
     func takeUsageReader() -> UsageReader { usageReaders.popLast() ?? UsageReader() }

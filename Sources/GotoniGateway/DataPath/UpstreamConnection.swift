@@ -10,7 +10,7 @@ protocol UpstreamUser: AnyObject {
 }
 
 /// A connection to a server, on one event loop. It carries one request at a time; between two it is idle in its pool.
-final class UpstreamConnection: ChannelInboundHandler {
+final class UpstreamConnection: ChannelInboundHandler, Flushable {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
@@ -35,8 +35,8 @@ final class UpstreamConnection: ChannelInboundHandler {
     func handlerAdded(context: ChannelHandlerContext) { self.context = context }
     func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
-    /// Sends a request: head and body leave in one system call. At once, or soon with others to the same server.
-    func send(_ head: ByteBuffer, _ body: ByteBuffer, atOnce: Bool = false) {
+    /// Writes a request, which leaves with the next `flush`: head and body in one system call.
+    func write(_ head: ByteBuffer, _ body: ByteBuffer) {
         guard let context else { return }
         if body.readableBytes == 0 {
             context.write(wrapOutboundOut(head), promise: nil)
@@ -51,10 +51,8 @@ final class UpstreamConnection: ChannelInboundHandler {
         served += 1
         isFlushed = false
         sentMuch = head.readableBytes + body.readableBytes > 1 << 14
-        if atOnce { flush() } else { pool.flushSoon(self) }
     }
 
-    /// Hands what was written to the socket.
     func flush() {
         isFlushed = true
         context?.flush()

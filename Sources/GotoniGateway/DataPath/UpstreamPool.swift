@@ -18,9 +18,6 @@ final class UpstreamPool {
     private let connectTimeout: Nanoseconds
     private let keepAlive: Nanoseconds
     private var idle: [UpstreamConnection] = []
-    /// With a request that has not been handed to the socket.
-    private var unflushed: [UpstreamConnection] = []
-    static let mostUnflushed = 8
     /// Open or being opened, with the idle ones.
     private(set) var connections = 0
     private var isClosed = false
@@ -84,22 +81,6 @@ final class UpstreamPool {
                 done(.failure(error))
             }
         }
-    }
-
-    /// Flushes at the end of the loop's turn, together with what else goes to this server, so that many requests wake the
-    /// server's process once; waking it for each was a sixth of the proxy's time. Not more than `mostUnflushed` wait, or
-    /// the first would wait for the parsing of all.
-    func flushSoon(_ connection: UpstreamConnection) {
-        if unflushed.isEmpty { loop.assumeIsolated().execute { self.flush() } }
-        unflushed.append(connection)
-        if unflushed.count >= Self.mostUnflushed { flush() }
-    }
-
-    private func flush() {
-        // A connection that breaks on it may bring a request to another one here.
-        let connections = unflushed
-        unflushed = []
-        for connection in connections { connection.flush() }
     }
 
     func giveBack(_ connection: UpstreamConnection) {

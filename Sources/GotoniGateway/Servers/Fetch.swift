@@ -63,11 +63,12 @@ final class Fetch: UpstreamUser {
         isFirst = connection.served == 0
         let key = apiKey.map { "authorization: Bearer \($0)\r\n" } ?? ""
         sentAt = Clock.now()
-        connection.send(
+        connection.write(
             ByteBuffer(
                 string:
                     "GET \(pool.server.url.prefix)\(path) HTTP/1.1\r\nhost: \(pool.server.url.authority)\r\n\(key)\r\n"),
-            ByteBuffer(), atOnce: true)
+            ByteBuffer())
+        connection.flush()
     }
 
     func upstreamRead(_ bytes: ByteBuffer) {
