@@ -9,10 +9,11 @@ import Testing
 /// Connections without sockets, on a loop whose turns the test makes.
 @Suite struct UpstreamConnectionTests {
     /// Connections of one pool. Must be used on one thread, and by no `async` test.
-    private struct Rig {
+    private final class Rig {
         let loop = EmbeddedEventLoop()
         let context: LoopContext
         let pool: UpstreamPool
+        private var channels: [EmbeddedChannel] = []
 
         init() throws {
             let dispatcher = try Dispatcher(
@@ -28,7 +29,14 @@ import Testing
             let connection = UpstreamConnection(pool: pool)
             let channel = EmbeddedChannel(handler: connection, loop: loop)
             try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
+            channels.append(channel)
             return (connection, channel)
+        }
+
+        /// Channels and their handlers own each other until they are closed.
+        func close() {
+            for channel in channels { channel.close(promise: nil) }
+            loop.run()
         }
     }
 
@@ -40,6 +48,7 @@ import Testing
 
     @Test func requestsOfATurnLeaveAtItsEnd() throws {
         let rig = try Rig()
+        defer { rig.close() }
         let (a, b) = (try rig.connect(), try rig.connect())
         a.0.write(ByteBuffer(string: "head"), ByteBuffer(string: "body"))
         rig.context.flushSoon(a.0)
@@ -59,6 +68,7 @@ import Testing
 
     @Test func manyDoNotWaitForTheEnd() throws {
         let rig = try Rig()
+        defer { rig.close() }
         let most = LoopContext.mostUnflushed
         let all = try (0...most).map { _ in try rig.connect() }
         for (connection, _) in all {
@@ -83,6 +93,7 @@ import Testing
             }
         }
         let rig = try Rig()
+        defer { rig.close() }
         let second = Chain(rig.context)
         let first = Chain(rig.context, next: second)
         rig.context.flushSoon(first)
@@ -94,6 +105,7 @@ import Testing
     /// request and get its answer.
     @Test func whatIsAnsweredUnsentIsNotUsedAgain() throws {
         let rig = try Rig()
+        defer { rig.close() }
         let (connection, channel) = try rig.connect()
         connection.write(ByteBuffer(string: "x"), ByteBuffer())
         rig.context.flushSoon(connection)
