@@ -17,7 +17,7 @@ extension Router {
         let row = try open(ticket, now)
         // A prompt without room for its digests teaches nothing, here as there.
         let count = min(prompt.blocks, Int(ledger[row].run.count))
-        if ledger[row].phase == .reserved { commit(row, prompt.values, count) }
+        if ledger[row].phase == .reserved { committed(row, heldBefore: claim(row, prompt.values, count)) }
     }
 
     /// The first token arrived: the prompt is in the cache, and the request moves from queued to running.
@@ -77,29 +77,24 @@ extension Router {
         return row
     }
 
-    private mutating func commit(_ row: UInt32) {
-        let run = ledger[row].run
-        read(run)
-        commit(row, UnsafePointer(digests.base), Int(run.count))
-    }
+    private mutating func commit(_ row: UInt32) { committed(row, heldBefore: claim(row)) }
 
-    private mutating func commit(_ row: UInt32, _ digests: UnsafePointer<UInt64>, _ count: Int) {
+    private mutating func committed(_ row: UInt32, heldBefore: Int) {
         ledger[row].phase = .committed
-        ledger[row].blocksBefore = claim(row, digests, count)
+        ledger[row].blocksBefore = heldBefore
         counters.committed += 1
     }
 
-    private mutating func claim(_ row: UInt32) {
+    /// `claim` with the digests kept for the ticket.
+    @discardableResult private mutating func claim(_ row: UInt32) -> Int {
         let run = ledger[row].run
         read(run)
-        claim(row, UnsafePointer(digests.base), Int(run.count))
+        return claim(row, UnsafePointer(digests.base), Int(run.count))
     }
 
     /// Claims the ticket's prompt for its server. Gives how many of its blocks the server held before.
     /// A server that is down comes back with an empty cache: nothing is claimed, so nothing will be withdrawn.
-    @discardableResult private mutating func claim(_ row: UInt32, _ digests: UnsafePointer<UInt64>, _ count: Int)
-        -> Int
-    {
+    private mutating func claim(_ row: UInt32, _ digests: UnsafePointer<UInt64>, _ count: Int) -> Int {
         let slot = ledger[row].slot
         guard servers[slot].state != .down else { return .max }
         return trie.claim(slot, digests, count).before

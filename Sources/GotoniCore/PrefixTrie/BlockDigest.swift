@@ -6,9 +6,10 @@ import CXXHash
 ///
 /// so equal digests mean equal beginnings, and namespaces never meet. The hashes of blocks do not wait for each other, so
 /// the processor works on several at a time: 4.4 ns for 16 tokens, where the previous digest as seed took 7.2. A last
-/// block that is not full has no digest: it cannot be shared. The trie stores and compares the low 48 bits of each digest (`Cells`), which makes a token cost
-/// 0.4 bytes instead of 0.55; the chain itself runs over all 64. Two different blocks behind the same prefix are taken
-/// for one with probability 2^-48 per comparison, and then a single block is misjudged: the next one differs again.
+/// block that is not full has no digest: it cannot be shared. The trie stores and compares the low 48 bits of each digest
+/// (`Cells`), which makes a token cost 0.4 bytes instead of 0.55; the chain itself runs over all 64. Two different blocks
+/// behind the same prefix are taken for one with probability 2^-48 per comparison, and then a single block is misjudged:
+/// the next one differs again.
 ///
 /// Computed before any lock is taken: this is the only work of a decision that grows with the prompt's bytes.
 public struct PromptDigests: ~Copyable {
