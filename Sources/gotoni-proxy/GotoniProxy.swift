@@ -46,11 +46,12 @@ import Logging
             logger.critical("\(error)")
             throw ExitCode(1)
         }
+        // Before the word that we listen, for whoever waits for that may want the file.
+        if let pidFile = settings.pidFile { try PIDFile.write(pidFile) }
+        defer { if let pidFile = settings.pidFile { PIDFile.remove(pidFile) } }
         let scheme = settings.gateway.tls == nil ? "http" : "https"
         StandardStream.output("gotoni-proxy listening on \(scheme)://\(addresses.data)\n")
         if let admin = addresses.admin { StandardStream.output("gotoni-proxy admin on \(scheme)://\(admin)\n") }
-        if let pidFile = settings.pidFile { try PIDFile.write(pidFile) }
-        defer { if let pidFile = settings.pidFile { PIDFile.remove(pidFile) } }
         let signal = await signals.next()
         logger.notice("stopping", metadata: ["signal": "\(signal)"])
         Task {
