@@ -108,8 +108,13 @@ final class Connection: ChannelInboundHandler {
     /// The request cannot be read to its end, so the connection cannot go on.
     private func refuse(_ status: HTTPResponseStatus, _ text: String) {
         isDone = true
-        guard exchange == nil else { return close() }
-        write(Reply.error(status, text).bytes(keepAlive: false), .done(keepAlive: false))
+        guard exchange == nil, let context else { return close() }
+        let channel = context.channel
+        // What the client still sends is read for a second and dropped: closed at once, it would lose the answer.
+        context.writeAndFlush(wrapOutboundOut(Reply.error(status, text).bytes(keepAlive: false))).whenComplete { _ in
+            channel.close(mode: .output, promise: nil)
+            channel.eventLoop.scheduleTask(in: .seconds(1)) { channel.close(promise: nil) }
+        }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
