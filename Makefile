@@ -162,6 +162,8 @@ test-unit: | deps
 	@swift build --quiet --build-tests -c release -Xswiftc -enable-testing
 	@$(if $(SEED),GOTONI_TEST_SEED=$(SEED)) swift test --quiet --skip-build -c release -Xswiftc -enable-testing $(ARGS)
 
+TSAN := TSAN_OPTIONS=exitcode=66:allocator_may_return_null=1:suppressions=$(abspath Tests/tsan-suppressions.txt)
+
 ## test-sanitizers   the core under AddressSanitizer and ThreadSanitizer, and the control that must be caught
 .PHONY: test-sanitizers
 test-sanitizers: | deps
@@ -170,11 +172,10 @@ test-sanitizers: | deps
 		LSAN_OPTIONS=suppressions=$(abspath Tests/lsan-suppressions.txt):print_suppressions=0 \
 		swift test --quiet --sanitize=address -Xswiftc -use-ld=lld --scratch-path .build-asan --skip GotoniSimulationTests
 	$(say) "ThreadSanitizer"
-	@GOTONI_TEST_SCALE=0.01 TSAN_OPTIONS=exitcode=66:allocator_may_return_null=1 \
-		swift test --quiet --sanitize=thread -Xswiftc -use-ld=lld --scratch-path .build-tsan --skip GotoniSimulationTests
+	@GOTONI_TEST_SCALE=0.01 $(TSAN) swift test --quiet --sanitize=thread -Xswiftc -use-ld=lld --scratch-path .build-tsan --skip GotoniSimulationTests
 	$(say) "ThreadSanitizer's control: without the lock a race must be reported"
-	@if GOTONI_RACE_CONTROL=1 swift test --quiet --skip-build --sanitize=thread -Xswiftc -use-ld=lld --scratch-path .build-tsan \
-		--filter withoutTheLock > $(BUILD)/race-control.log 2>&1; \
+	@if GOTONI_RACE_CONTROL=1 $(TSAN) swift test --quiet --skip-build --sanitize=thread -Xswiftc -use-ld=lld \
+		--scratch-path .build-tsan --filter withoutTheLock > $(BUILD)/race-control.log 2>&1; \
 	then echo "the control passed: races would go unnoticed" >&2; exit 1; fi
 	@grep -q "WARNING: ThreadSanitizer" $(BUILD)/race-control.log || { cat $(BUILD)/race-control.log >&2; exit 1; }
 	@echo "caught, as it must be"
