@@ -83,13 +83,19 @@ let package = Package(
                         .product(name: "NIOHTTP1", package: "swift-nio"),
                         .product(name: "NIOSSL", package: "swift-nio-ssl"),
                     ], resources: [.embedInCode("Control/dashboard.html")], swiftSettings: settings),
-                .executableTarget(
-                    name: "gotoni-proxy",
+                .target(
+                    name: "GotoniService",
                     dependencies: [
                         "GotoniCore", "GotoniGateway",
                         .product(name: "ArgumentParser", package: "swift-argument-parser"),
                         .product(name: "Logging", package: "swift-log"),
                         .product(name: "Yams", package: "Yams"),
+                    ], swiftSettings: settings),
+                .executableTarget(
+                    name: "gotoni-proxy",
+                    dependencies: [
+                        "GotoniGateway", "GotoniService",
+                        .product(name: "ArgumentParser", package: "swift-argument-parser"),
                     ], swiftSettings: settings),
                 .executableTarget(
                     name: "gotoni-engine",

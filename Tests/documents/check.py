@@ -115,7 +115,7 @@ def version() -> list[str]:
         "Makefile": r"^VERSION := (.+)$",
         "bindings/python/pyproject.toml": r'^version = "([^"]+)"',
         "Sources/gotoni/Gotoni.swift": r'number = "([^"]+)"',
-        "Sources/gotoni-proxy/GotoniProxy.swift": r'version = "([^"]+)"',
+        "Sources/GotoniService/Service.swift": r'version = "([^"]+)"',
         "CHANGELOG.md": r"^## Unreleased \(([^)]+)\)|^## ([0-9.]+)",
     }
     found = {}

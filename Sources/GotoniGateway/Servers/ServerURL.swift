@@ -12,6 +12,9 @@ public struct ServerURL: Sendable, Hashable, CustomStringConvertible {
     /// As it goes into the Host field.
     var authority: String
 
+    /// HOST:PORT, the name of a server that was given none.
+    public var defaultName: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+
     public var description: String {
         "\(isSecure ? "https" : "http")://\(authority)\(prefix)"
     }

@@ -37,7 +37,7 @@ enum OpenFiles {
 
 enum PIDFile {
     static func write(_ path: String) throws {
-        guard let file = fopen(path, "w") else { throw ProxyError("cannot write the pid file \(path)") }
+        guard let file = fopen(path, "w") else { throw ServiceError("cannot write the pid file \(path)") }
         fputs("\(getpid())\n", file)
         fclose(file)
     }
@@ -51,7 +51,8 @@ enum PIDFile {
     }
 }
 
-struct ProxyError: Error, CustomStringConvertible {
-    var description: String
-    init(_ description: String) { self.description = description }
+/// A sentence about what is wrong with a setting or the process's surroundings.
+public struct ServiceError: Error, CustomStringConvertible {
+    public var description: String
+    public init(_ description: String) { self.description = description }
 }

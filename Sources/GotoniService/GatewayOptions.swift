@@ -1,7 +1,10 @@
-import ArgumentParser
+public import ArgumentParser
 
-/// The command line. Values are text here: flags, environment and file are read by the same table, `Settings.table`.
-struct ProxyOptions: ParsableArguments {
+/// What every program around a gateway can be told. Values are text here: flags, environment and file are read by the same
+/// table, `Settings.shared`.
+public struct GatewayOptions: ParsableArguments {
+    public init() {}
+
     @Option(help: ArgumentHelp("Address of the data path.", valueName: "HOST:PORT"))
     var listen: String?
 
@@ -10,17 +13,6 @@ struct ProxyOptions: ParsableArguments {
             "Control endpoints on an address of their own: on loopback, or with GOTONI_ADMIN_TOKEN.",
             valueName: "HOST:PORT"))
     var adminListen: String?
-
-    @Option(
-        name: .customLong("server"), parsing: .singleValue,
-        help: ArgumentHelp("A server, with a name of yours; repeat for more.", valueName: "[NAME=]URL"))
-    var servers: [String] = []
-
-    @Option(
-        help: ArgumentHelp(
-            "gorgo, prefix-tree, least-load, least-request, session-affinity, power-of-two, round-robin or random.",
-            valueName: "NAME"))
-    var policy: String?
 
     @Option(help: ArgumentHelp("Prefill time of a token, in the cost.", valueName: "MS"))
     var msPerToken: String?

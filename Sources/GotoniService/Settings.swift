@@ -1,21 +1,25 @@
 import Foundation
 import GotoniCore
-import GotoniGateway
+public import GotoniGateway
 import Logging
 import Yams
 
 /// The configuration in force: flags over environment over file over defaults, one table for all four.
-struct Settings {
-    var gateway = GatewayConfiguration()
+public struct Settings {
+    public var gateway = GatewayConfiguration()
     var logLevel = Logger.Level.info
     var logFormat = LogFormat.text
     var pidFile: String?
+    private let table: [Setting]
 
-    /// Throws a sentence that names the setting and where it was set.
-    init(_ options: ProxyOptions, environment: [String: String] = ProcessInfo.processInfo.environment) throws {
-        let file = try options.config.map(Self.read) ?? [:]
-        gateway.version = GotoniProxy.version
-        for setting in Self.table {
+    /// `own`: what only this program has. Throws a sentence that names the setting and where it was set.
+    init(
+        _ options: GatewayOptions, own: [Setting],
+        environment: [String: String] = ProcessInfo.processInfo.environment
+    ) throws {
+        table = own + Self.shared
+        let file = try options.config.map { try Self.read($0, table) } ?? [:]
+        for setting in table {
             let name = "GOTONI_" + setting.key.uppercased().replacing("-", with: "_")
             let (values, source): ([String], String)
             if let given = setting.flag(options), !given.isEmpty {
@@ -29,16 +33,16 @@ struct Settings {
                 continue
             }
             do {
-                if !setting.isList, values.count != 1 { throw ProxyError("wants one value") }
+                if !setting.isList, values.count != 1 { throw ServiceError("wants one value") }
                 for value in values { try setting.set(&self, value) }
             } catch {
-                throw ProxyError("\(source): \(error)")
+                throw ServiceError("\(source): \(error)")
             }
         }
         gateway.adminToken = try Self.secrets("GOTONI_ADMIN_TOKEN", environment).first
         gateway.apiKeys = try Self.secrets("GOTONI_API_KEYS", environment, isList: true)
         gateway.upstreamAPIKey = try Self.secrets("GOTONI_UPSTREAM_API_KEY", environment).first
-        if (certificate == nil) != (key == nil) { throw ProxyError("--tls-cert and --tls-key belong together") }
+        if (certificate == nil) != (key == nil) { throw ServiceError("--tls-cert and --tls-key belong together") }
         if let certificate, let key {
             gateway.tls = GatewayConfiguration.TLSFiles(certificateChain: certificate, privateKey: key)
         }
@@ -52,7 +56,7 @@ struct Settings {
         let secrets = (isList ? text.split(separator: ",").map(String.init) : [text])
             .map(\.trimmed).filter { !$0.isEmpty }
         guard secrets.allSatisfy({ $0.utf8.allSatisfy { (0x21...0x7E).contains($0) } }) else {
-            throw ProxyError("\(name): a secret is visible ASCII characters without spaces")
+            throw ServiceError("\(name): a secret is visible ASCII characters without spaces")
         }
         return secrets
     }
@@ -60,29 +64,29 @@ struct Settings {
     fileprivate var certificate: String?
     fileprivate var key: String?
 
-    private static func read(_ path: String) throws -> [String: [String]] {
+    private static func read(_ path: String, _ table: [Setting]) throws -> [String: [String]] {
         let text: String
         do {
             text = try String(contentsOfFile: path, encoding: .utf8)
         } catch {
-            throw ProxyError("cannot read \(path)")
+            throw ServiceError("cannot read \(path)")
         }
         let document: Any?
         do {
             document = try Yams.load(yaml: text)
         } catch {
-            throw ProxyError("\(path) is not YAML: \(error)")
+            throw ServiceError("\(path) is not YAML: \(error)")
         }
         guard let document else { return [:] }
-        guard let members = document as? [String: Any] else { throw ProxyError("\(path) must be a list of key: value") }
+        guard let members = document as? [String: Any] else { throw ServiceError("\(path) must be a list of key: value") }
         var result: [String: [String]] = [:]
         for (key, value) in members {
             guard let setting = table.first(where: { $0.key == key }) else {
-                throw ProxyError("\(path): there is no setting \(key)")
+                throw ServiceError("\(path): there is no setting \(key)")
             }
             switch value {
             case let list as [Any] where setting.isList: result[key] = list.map { "\($0)" }
-            case is [Any], is [String: Any], is NSNull: throw ProxyError("\(path): \(key) wants one value")
+            case is [Any], is [String: Any], is NSNull: throw ServiceError("\(path): \(key) wants one value")
             default: result[key] = ["\(value)"]
             }
         }
@@ -92,7 +96,7 @@ struct Settings {
     /// What `--print-config` prints; reading it back gives the same configuration. Secrets are not in it.
     var yaml: String {
         var lines: [String] = []
-        for setting in Self.table {
+        for setting in table {
             let values = setting.show(self)
             if setting.isList {
                 if values.isEmpty { continue }
@@ -112,16 +116,40 @@ struct Settings {
 }
 
 /// One setting: its key (which is also the flag's and, in capitals, the variable's name), how it is read and shown.
-struct Setting: Sendable {
+public struct Setting: Sendable {
     var key: String
     var isList = false
-    var flag: @Sendable (ProxyOptions) -> [String]?
+    var flag: @Sendable (GatewayOptions) -> [String]?
     var set: @Sendable (inout Settings, String) throws -> Void
     var show: @Sendable (Settings) -> [String]
+
+    /// One of a program's own; `given`: what its flag says, empty: nothing. `set` throws a sentence.
+    public init(
+        own key: String, isList: Bool = false, given: [String],
+        set: @escaping @Sendable (inout Settings, String) throws -> Void,
+        show: @escaping @Sendable (Settings) -> [String]
+    ) {
+        self.init(key: key, isList: isList, flag: { _ in given }, set: set, show: show)
+    }
+
+    init(
+        key: String, isList: Bool = false, flag: @escaping @Sendable (GatewayOptions) -> [String]?,
+        set: @escaping @Sendable (inout Settings, String) throws -> Void,
+        show: @escaping @Sendable (Settings) -> [String]
+    ) {
+        (self.key, self.isList, self.flag, self.set, self.show) = (key, isList, flag, set, show)
+    }
+
+    /// The routing policy, under the name that the program has for it.
+    public static func policy(own key: String, given: String?) -> Setting {
+        Setting(
+            own: key, given: given.map { [$0] } ?? [], set: { $0.gateway.policy = try PolicyName.policy($1) },
+            show: { ["\($0.gateway.policy.name)"] })
+    }
 }
 
 extension Settings {
-    static let table: [Setting] = [
+    static let shared: [Setting] = [
         Setting(
             key: "listen", flag: { $0.listen.map { [$0] } }, set: { $0.gateway.listen = try Parse.address($1) },
             show: { ["\($0.gateway.listen)"] }),
@@ -129,12 +157,6 @@ extension Settings {
             key: "admin-listen", flag: { $0.adminListen.map { [$0] } },
             set: { $0.gateway.adminListen = try Parse.address($1) },
             show: { $0.gateway.adminListen.map { ["\($0)"] } ?? [] }),
-        Setting(
-            key: "server", isList: true, flag: { $0.servers }, set: { try Parse.server($1, into: &$0.gateway) },
-            show: { $0.gateway.servers.map { "\($0.name)=\($0.url)" } }),
-        Setting(
-            key: "policy", flag: { $0.policy.map { [$0] } }, set: { $0.gateway.policy = try PolicyName.policy($1) },
-            show: { ["\($0.gateway.policy.name)"] }),
         knob("ms-per-token", .msPerToken, { $0.msPerToken }),
         knob("running-cost-factor", .runningCostFactor, { $0.runningCostFactor }),
         Setting(
@@ -196,7 +218,7 @@ extension Settings {
     ]
 
     private typealias Path<Value> = any WritableKeyPath<GatewayConfiguration, Value> & Sendable
-    private typealias Flag = @Sendable (ProxyOptions) -> String?
+    private typealias Flag = @Sendable (GatewayOptions) -> String?
 
     private static func number<Value: FixedWidthInteger & Sendable>(
         _ key: String, _ path: Path<Value>, _ bounds: ClosedRange<Value>, _ flag: @escaping Flag
@@ -204,11 +226,7 @@ extension Settings {
         Setting(
             key: key, flag: { flag($0).map { [$0] } },
             set: { settings, text in
-                guard let value = Value(text), bounds.contains(value) else {
-                    throw ProxyError(
-                        "\"\(text)\" is not a whole number from \(bounds.lowerBound) to \(bounds.upperBound)")
-                }
-                settings.gateway[keyPath: path] = value
+                settings.gateway[keyPath: path] = try Parse.number(text, bounds)
             }, show: { ["\($0.gateway[keyPath: path])"] })
     }
 
@@ -237,38 +255,48 @@ extension Settings {
 }
 
 /// Texts to values; each throws a sentence.
-enum Parse {
+public enum Parse {
     static func address(_ text: String) throws -> GatewayConfiguration.Address {
-        guard let address = GatewayConfiguration.Address(text) else { throw ProxyError("\"\(text)\" is not HOST:PORT") }
+        guard let address = GatewayConfiguration.Address(text) else { throw ServiceError("\"\(text)\" is not HOST:PORT") }
         return address
     }
 
-    static func server(_ text: String, into gateway: inout GatewayConfiguration) throws {
+    /// [NAME=]URL, to be added to `entries`.
+    public static func server(_ text: String, into entries: inout [GatewayConfiguration.ServerEntry]) throws {
         var (name, address): (String?, Substring) = (nil, text[...])
         if let equals = text.firstIndex(of: "="), !text[..<equals].contains("/") {
             name = String(text[..<equals])
             address = text[text.index(after: equals)...]
         }
-        guard let url = ServerURL(String(address)) else {
-            throw ProxyError("\"\(address)\" is not http[s]://HOST[:PORT][/PREFIX]")
+        let url = try url(String(address))
+        let entry = GatewayConfiguration.ServerEntry(name: name ?? url.defaultName, url: url)
+        if entries.contains(where: { $0.name == entry.name || $0.url == url }) {
+            throw ServiceError("\(entry.name) is named twice")
         }
-        let entry = GatewayConfiguration.ServerEntry(
-            name: name ?? "\(url.host.contains(":") ? "[\(url.host)]" : url.host):\(url.port)", url: url)
-        if gateway.servers.contains(where: { $0.name == entry.name || $0.url == url }) {
-            throw ProxyError("\(entry.name) is named twice")
+        entries.append(entry)
+    }
+
+    public static func url(_ text: String) throws -> ServerURL {
+        guard let url = ServerURL(text) else { throw ServiceError("\"\(text)\" is not http[s]://HOST[:PORT][/PREFIX]") }
+        return url
+    }
+
+    public static func number<Value: FixedWidthInteger>(_ text: String, _ bounds: ClosedRange<Value>) throws -> Value {
+        guard let value = Value(text), bounds.contains(value) else {
+            throw ServiceError("\"\(text)\" is not a whole number from \(bounds.lowerBound) to \(bounds.upperBound)")
         }
-        gateway.servers.append(entry)
+        return value
     }
 
     static func knob(_ text: String, into gateway: inout GatewayConfiguration) throws {
         let parts = text.split(separator: "=", maxSplits: 1)
         guard parts.count == 2, let knob = Knob.allCases.first(where: { "\($0.info.name)" == parts[0] }) else {
             let names = Knob.allCases.map { "\($0.info.name)" }.joined(separator: ", ")
-            throw ProxyError("\"\(text)\" is not NAME=VALUE of a knob; there are \(names)")
+            throw ServiceError("\"\(text)\" is not NAME=VALUE of a knob; there are \(names)")
         }
         guard let value = Double(parts[1]), knob.info.bounds.contains(value) else {
             let bounds = knob.info.bounds
-            throw ProxyError("\(knob.info.name) must be a number from \(bounds.lowerBound) to \(bounds.upperBound)")
+            throw ServiceError("\(knob.info.name) must be a number from \(bounds.lowerBound) to \(bounds.upperBound)")
         }
         gateway.knobs.removeAll { $0.0 == knob }
         gateway.knobs.append((knob, value))
@@ -283,9 +311,9 @@ enum Parse {
             scale = unit.1
         }
         guard let value = Double(number), value.isFinite, (0...86_400_000).contains(value * scale) else {
-            throw ProxyError("\"\(text)\" is not a time such as 30s, 500ms or 2m, at most a day")
+            throw ServiceError("\"\(text)\" is not a time such as 30s, 500ms or 2m, at most a day")
         }
-        guard value * scale >= least else { throw ProxyError("\(text) is less than \(least) ms") }
+        guard value * scale >= least else { throw ServiceError("\(text) is less than \(least) ms") }
         return Nanoseconds(milliseconds: value * scale)
     }
 
@@ -298,20 +326,20 @@ enum Parse {
         switch text.lowercased() {
         case "true", "yes", "on", "1": true
         case "false", "no", "off", "0": false
-        default: throw ProxyError("\"\(text)\" is neither true nor false")
+        default: throw ServiceError("\"\(text)\" is neither true nor false")
         }
     }
 
     static func path(_ text: String) throws -> String {
         guard text.hasPrefix("/"), text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
-            throw ProxyError("\"\(text)\" is not a path")
+            throw ServiceError("\"\(text)\" is not a path")
         }
         return text
     }
 
     static func word<Word: RawRepresentable<String>>(_ text: String, of all: [Word]) throws -> Word {
         guard let word = all.first(where: { $0.rawValue == text.lowercased() }) else {
-            throw ProxyError("\"\(text)\" is none of " + all.map(\.rawValue).joined(separator: ", "))
+            throw ServiceError("\"\(text)\" is none of " + all.map(\.rawValue).joined(separator: ", "))
         }
         return word
     }
