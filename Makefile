@@ -12,8 +12,9 @@ SO      := $(LIB)/libgotoni.so.$(ABI)
 BIN     := $(BUILD)/bin
 GOTONI  := $(BIN)/gotoni
 PROXY   := $(BIN)/gotoni-proxy
+LB      := $(BIN)/gotoni-lb
 ENGINE  := $(BIN)/gotoni-engine
-PROGRAMS := gotoni gotoni-proxy gotoni-engine
+PROGRAMS := gotoni gotoni-proxy gotoni-lb gotoni-engine
 VENV    := .venv
 VPYTHON := $(VENV)/bin/python
 STAGE   := $(BUILD)/stage
@@ -43,7 +44,7 @@ demo: $(PROXY) $(ENGINE)
 replay: $(SO)
 	@$(HERE) $(if $(wildcard $(VPYTHON)),$(VPYTHON),$(PYTHON)) examples/python/replay.py $(if $(TRACE),--trace $(TRACE)) $(ARGS)
 
-## bin               build/bin/: gotoni, gotoni-proxy and gotoni-engine (six minutes the first time)
+## bin               build/bin/: gotoni, gotoni-proxy, gotoni-lb and gotoni-engine (six minutes the first time)
 .PHONY: bin
 bin: $(GOTONI)
 
@@ -233,7 +234,7 @@ $(SO): $(LIBRARY_SOURCES)
 # One build makes all programs; the standard library is linked in, so they run where no Swift is. Run-time checks of
 # exclusive access are an eighth of the proxy's instructions a request: the tests' builds have them, these do not.
 PROGRAM_FLAGS := -Xswiftc -use-ld=lld -Xswiftc -enforce-exclusivity=unchecked
-$(GOTONI) $(PROXY) $(ENGINE) &: $(PROGRAM_SOURCES)
+$(GOTONI) $(PROXY) $(LB) $(ENGINE) &: $(PROGRAM_SOURCES)
 	@scripts/check-deps
 	$(say) "the programs (six minutes the first time)"
 	@mkdir -p $(BIN)

@@ -98,6 +98,12 @@ let package = Package(
                         .product(name: "ArgumentParser", package: "swift-argument-parser"),
                     ], swiftSettings: settings),
                 .executableTarget(
+                    name: "gotoni-lb",
+                    dependencies: [
+                        "GotoniGateway", "GotoniService",
+                        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                    ], swiftSettings: settings),
+                .executableTarget(
                     name: "gotoni-engine",
                     dependencies: [
                         "CXXHash", "GotoniCore", "GotoniSimulation", "GotoniEngines",

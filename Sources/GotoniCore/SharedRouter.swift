@@ -35,6 +35,20 @@ public final class SharedRouter: @unchecked Sendable {
         return try router.withLock { (router) throws(RouterError) in try body(&router, prompt.digests) }
     }
 
+    /// Runs `body` under the lock with a prompt that another router has digested (`PromptDigests.chain`).
+    /// Errors: range (longer than configured), memory, and those of `body`.
+    public func withChain<Result>(
+        _ chain: [UInt64], _ body: (inout Router, borrowing PromptDigests) throws(RouterError) -> Result
+    ) throws(RouterError) -> Result {
+        guard UInt64(chain.count) * UInt64(configuration.blockTokens) <= UInt64(configuration.maxPromptTokens) else {
+            throw .range
+        }
+        let prompt = try scratch.take()
+        defer { scratch.giveBack(prompt) }
+        try prompt.digests.take(chain, blockTokens: configuration.blockTokens)
+        return try router.withLock { (router) throws(RouterError) in try body(&router, prompt.digests) }
+    }
+
     /// `Router.route` for `tokens`.
     public func route(
         _ tokens: Span<UInt32>, namespace: UInt64 = 0, _ request: Request = Request(),

@@ -22,6 +22,7 @@ public final class Gateway: Sendable {
         var listeners: [any Channel] = []
         var watches: [UInt64: Task<Void, Never>] = [:]
         var maintenance: Task<Void, Never>?
+        var publishing: Task<Void, Never>?
         /// Set once stopping has begun; gives what `stop` gives.
         var stopping: Task<Bool, Never>?
     }
@@ -44,6 +45,10 @@ public final class Gateway: Sendable {
             )
         }
         for entry in configuration.servers { try addServer(name: entry.name, url: entry.url) }
+        if let mesh = configuration.mesh {
+            try addServer(name: "local", url: mesh.engine, role: .local)
+            for entry in mesh.peers { try addPeer(name: entry.name, url: entry.url) }
+        }
     }
 
     // MARK: Running
@@ -62,9 +67,11 @@ public final class Gateway: Sendable {
         var admin: (any Channel)?
         if let address = configuration.adminListen { admin = try await listen(address, isAdminOnly: true) }
         let maintenance = Task { await maintain() }
+        let publishing = dispatcher.mesh.map { mesh in Task { await publish(mesh) } }
         state.withLockedValue { state in
             state.listeners = [data] + (admin.map { [$0] } ?? [])
             state.maintenance = maintenance
+            state.publishing = publishing
         }
         return (Self.text(data), admin.map(Self.text))
     }
@@ -83,7 +90,7 @@ public final class Gateway: Sendable {
 
     private func drainAndClose(settle: Nanoseconds) async -> Bool {
         let (listeners, tasks) = state.withLockedValue { state in
-            let tasks = Array(state.watches.values) + (state.maintenance.map { [$0] } ?? [])
+            let tasks = Array(state.watches.values) + [state.maintenance, state.publishing].compactMap { $0 }
             defer {
                 state.listeners = []
                 state.watches = [:]
@@ -126,7 +133,8 @@ public final class Gateway: Sendable {
         let settings = ConnectionSettings(
             dispatcher: dispatcher, control: ControlRoutes(gateway: self),
             access: AccessRules(
-                apiKeys: configuration.apiKeys, adminToken: configuration.adminToken, isLoopback: address.isLoopback),
+                apiKeys: configuration.apiKeys, adminToken: configuration.adminToken,
+                meshKey: configuration.mesh?.key ?? "", isLoopback: address.isLoopback),
             failurePolicy: FailurePolicy(retries: configuration.retries),
             authorization: configuration.upstreamAPIKey.map { .own($0) }
                 ?? (configuration.apiKeys.isEmpty ? .fromClient : .none),
@@ -203,15 +211,34 @@ public final class Gateway: Sendable {
             let now = Clock.now()
             for server in dispatcher.fleet.all {
                 dispatcher.reconcile(server, now: now)
+                if server.role == .peer { dispatcher.doubt(server, now: now) }
                 if dispatcher.applyLimit(server, now: now) { dispatcher.offer(FreePlace(server: server.id)) }
             }
         }
     }
 
+    /// Tells peers what has changed, until cancelled.
+    private func publish(_ mesh: Mesh) async {
+        while !Task.isCancelled {
+            let now = Clock.now()
+            mesh.publish(dispatcher.report(isDraining: isDraining, now: now), now: now)
+            try? await Task.sleep(nanoseconds: mesh.configuration.interval.rawValue)
+        }
+        mesh.close()
+    }
+
     // MARK: Servers
 
+    /// Adds another node. Throws what is wrong.
+    func addPeer(name: String, url: ServerURL) throws {
+        guard let mesh = configuration.mesh, !mesh.key.isEmpty else {
+            throw GatewayError("peers need a key that all nodes share: set GOTONI_MESH_KEY")
+        }
+        try addServer(name: name, url: url, role: .peer)
+    }
+
     /// Adds a server; it gets requests as soon as it has answered a probe. Throws what is wrong.
-    @discardableResult func addServer(name: String, url: ServerURL) throws -> Server {
+    @discardableResult func addServer(name: String, url: ServerURL, role: Server.Role = .engine) throws -> Server {
         guard (1...64).contains(name.utf8.count),
             name.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: ",") })
         else { throw GatewayError("a server's name is 1 to 64 visible ASCII characters without commas") }
@@ -223,7 +250,8 @@ public final class Gateway: Sendable {
             if !verifies { client.certificateVerification = .none }
             tls = try NIOSSLContext(configuration: client)
         }
-        let limit = configuration.maxConcurrent
+        // Peers tell their own.
+        let limit = role == .peer ? 0 : configuration.maxConcurrent
         let now = Clock.now()
         let server = try dispatcher.fleet.add(name, url) { id in
             try dispatcher.router.withRouter { (router) throws(RouterError) in
@@ -231,10 +259,10 @@ public final class Gateway: Sendable {
                 // Unknown until it answers.
                 try router.mark(id, .draining, now: now)
             }
-            return Server(id: id, name: name, url: url, tls: tls, limit: limit)
+            return Server(id: id, name: name, url: url, tls: tls, limit: limit, role: role)
         }
         let loop = loops[Int(server.id.rawValue) % loops.count].loop
-        let watch = Watch(server: server, dispatcher: dispatcher, loop: loop)
+        let watch = Watch(server: server, dispatcher: dispatcher, loop: loop, logger: logger)
         let task = Task { await watch.run() }
         state.withLockedValue { $0.watches[server.id.rawValue] = task }
         logger.info("server added", metadata: ["server": "\(name)", "url": "\(url)"])

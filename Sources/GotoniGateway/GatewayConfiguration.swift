@@ -73,6 +73,8 @@ public struct GatewayConfiguration: Sendable {
     /// Certificates of these are not checked: names of servers, or "*".
     public var insecureServers: Set<String> = []
     public var upstreamAPIKey: String?
+    /// Set: this is a node in front of its engine, with peers.
+    public var mesh: MeshConfiguration?
 
     // Routing.
     public var policy = PolicyID.gorgo
@@ -128,11 +130,17 @@ public struct GatewayConfiguration: Sendable {
 
     public init() {}
 
-    var healthSettings: ServerHealth.Settings {
+    func healthSettings(_ role: Server.Role) -> ServerHealth.Settings {
         var settings = ServerHealth.Settings()
         settings.failures = ejectAfter
         settings.probeFailures = unhealthyAfter
         settings.slowStart = slowStart
+        if role == .peer {
+            // It tells what it can take. A way that is open again is used again at once.
+            settings.ejection = Nanoseconds(milliseconds: 500)
+            settings.longestEjection = settings.ejection
+            settings.slowStart = settings.ejection
+        }
         return settings
     }
 }

@@ -42,6 +42,7 @@ public struct Settings {
         gateway.adminToken = try Self.secrets("GOTONI_ADMIN_TOKEN", environment).first
         gateway.apiKeys = try Self.secrets("GOTONI_API_KEYS", environment, isList: true)
         gateway.upstreamAPIKey = try Self.secrets("GOTONI_UPSTREAM_API_KEY", environment).first
+        if let key = try Self.secrets("GOTONI_MESH_KEY", environment).first { gateway.mesh?.key = key }
         if (certificate == nil) != (key == nil) { throw ServiceError("--tls-cert and --tls-key belong together") }
         if let certificate, let key {
             gateway.tls = GatewayConfiguration.TLSFiles(certificateChain: certificate, privateKey: key)
@@ -78,7 +79,9 @@ public struct Settings {
             throw ServiceError("\(path) is not YAML: \(error)")
         }
         guard let document else { return [:] }
-        guard let members = document as? [String: Any] else { throw ServiceError("\(path) must be a list of key: value") }
+        guard let members = document as? [String: Any] else {
+            throw ServiceError("\(path) must be a list of key: value")
+        }
         var result: [String: [String]] = [:]
         for (key, value) in members {
             guard let setting = table.first(where: { $0.key == key }) else {
@@ -257,7 +260,9 @@ extension Settings {
 /// Texts to values; each throws a sentence.
 public enum Parse {
     static func address(_ text: String) throws -> GatewayConfiguration.Address {
-        guard let address = GatewayConfiguration.Address(text) else { throw ServiceError("\"\(text)\" is not HOST:PORT") }
+        guard let address = GatewayConfiguration.Address(text) else {
+            throw ServiceError("\"\(text)\" is not HOST:PORT")
+        }
         return address
     }
 

@@ -41,6 +41,17 @@ public struct PromptDigests: ~Copyable {
         self.tokens = prompt.count
     }
 
+    /// The digests of the first `most` blocks: what names the prompt to another router.
+    public func chain(most: Int) -> [UInt64] { (0..<min(most, blocks)).map { digests[$0] } }
+
+    /// Takes over what `chain` gave elsewhere, for the same size of blocks. Errors: memory.
+    public mutating func take(_ chain: [UInt64], blockTokens: Int) throws(RouterError) {
+        try digests.grow(to: chain.count)
+        for index in chain.indices { digests[index] = chain[index] }
+        blocks = chain.count
+        tokens = chain.count * blockTokens
+    }
+
     /// Both halves of a product, folded, as XXH3 mixes its lanes; the factor is 2^64 over the golden ratio, odd.
     /// `hash` is spread over all bits already.
     @inline(__always) static func join(_ digest: UInt64, _ hash: UInt64) -> UInt64 {

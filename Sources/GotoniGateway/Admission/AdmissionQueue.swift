@@ -22,7 +22,8 @@ struct AdmissionQueue {
         fileprivate var order: UInt64 = 0
     }
 
-    let limit: Int
+    /// May be lowered: those beyond it stay.
+    var limit: Int
     /// In reverse: the next one is last, so that taking it moves nothing.
     private var entries: [Entry] = []
     private var arrivals: UInt64 = 0

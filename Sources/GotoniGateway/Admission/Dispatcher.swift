@@ -25,6 +25,9 @@ final class Dispatcher: Sendable {
     let counters = Counters()
     let requestLog: RequestLog
     let decisions = DecisionLog()
+    let traces = TraceLog()
+    /// Nil: this is a proxy, not a node.
+    let mesh: Mesh?
     private let queue: NIOLockedValueBox<Queue>
     /// Length of the queue, and how many there take a place anywhere: to look at without its lock.
     private let waiting = Atomic<Int>(0)
@@ -34,8 +37,10 @@ final class Dispatcher: Sendable {
 
     private struct Queue {
         var order: AdmissionQueue
-        var waiters: [UInt64: (loop: any EventLoop, waiter: NIOLoopBound<any Waiter>)] = [:]
+        var waiters: [UInt64: (loop: any EventLoop, waiter: NIOLoopBound<any Waiter>, tokens: Int)] = [:]
         var nextID: UInt64 = 0
+        /// Of the prompts that wait.
+        var tokens = 0
     }
 
     init(_ configuration: GatewayConfiguration, logger: Logger) throws {
@@ -44,6 +49,7 @@ final class Dispatcher: Sendable {
         router = try SharedRouter(configuration.router)
         requestLog = RequestLog(capacity: configuration.requestLogSize, isOn: configuration.collectsMetrics)
         queue = NIOLockedValueBox(Queue(order: AdmissionQueue(limit: configuration.queueLimit)))
+        mesh = configuration.mesh.map { Mesh($0, incarnation: UInt64.random(in: 1...UInt64.max)) }
         try router.withRouter { (router) throws(RouterError) in
             router.setPolicy(configuration.policy)
             for (knob, value) in configuration.knobs { try router.set(knob, to: value) }
@@ -59,6 +65,8 @@ final class Dispatcher: Sendable {
         _ reader: BodyReader, _ facts: BodyFacts, excluding: [ServerID], now: Nanoseconds, record: inout DecisionRecord
     ) throws(RouterError) -> (Decision, Server) {
         var rows: [Candidate] = []
+        let local = mesh == nil ? nil : fleet.mesh.local
+        var chain: [UInt64] = []
         let decision = try reader.withTokens { (tokens: Span<UInt32>) throws(RouterError) in
             try router.withPrompt(tokens, namespace: facts.namespace) {
                 (router, prompt) throws(RouterError) -> Decision in
@@ -68,6 +76,7 @@ final class Dispatcher: Sendable {
                     prompt, Request(sessionKey: facts.sessionKey), excluding: excluding.span, now: now,
                     row: keepsTable ? { rows.append($0) } : nil)
                 if let ticket = decision.ticket { try router.commit(ticket, prompt, now: now) }
+                if decision.server == local?.id { chain = prompt.chain(most: PrefixNews.mostBlocks) }
                 return decision
             }
         }
@@ -77,6 +86,7 @@ final class Dispatcher: Sendable {
             throw .noServer
         }
         record.decided(decision, rows)
+        if !chain.isEmpty { mesh?.note(chain.map { $0 & PrefixNews.digestMask }) }
         server.state.withLockedValue {
             $0.inFlight += 1
             $0.requests += 1
@@ -84,6 +94,20 @@ final class Dispatcher: Sendable {
             $0.matchedTokens += UInt64(decision.matchedTokens)
         }
         return (decision, server)
+    }
+
+    /// Where a request may not go: to peers, if it came from one, or if there is room here by the threshold. `tried`: where
+    /// it has failed.
+    func barred(hops: Int, tried: [ServerID]) -> [ServerID] {
+        guard let mesh else { return tried }
+        let (local, peers) = fleet.mesh
+        if hops < Hop.most {
+            let threshold = mesh.runningThreshold.load(ordering: .relaxed)
+            guard threshold > 0, let local, !tried.contains(local.id),
+                local.state.withLockedValue({ $0.health.state == .up && $0.inFlight < threshold })
+            else { return tried }
+        }
+        return tried + peers
     }
 
     /// A server for a request without a prompt: the nearest that is up.
@@ -129,6 +153,12 @@ final class Dispatcher: Sendable {
     var hasQueue: Bool { waitingAnywhere.load(ordering: .sequentiallyConsistent) > 0 }
     var oldestArrival: Nanoseconds? { queue.withLockedValue { $0.order.oldestArrival } }
 
+    /// Off: what finds no place is refused at once. Those that wait go on waiting.
+    var queueIsOn: Bool {
+        get { queue.withLockedValue { $0.order.limit > 0 } }
+        set { queue.withLockedValue { $0.order.limit = newValue ? max(1, configuration.queueLimit) : 0 } }
+    }
+
     /// How often a place has become free. Whoever finds none reads this before looking: a place that became free since
     /// then may have been offered to nobody.
     var releases: UInt64 { released.load(ordering: .sequentiallyConsistent) }
@@ -136,8 +166,8 @@ final class Dispatcher: Sendable {
     /// Nil: the queue is full. Otherwise `tryAgain` will be called when a place may be free. `avoiding`: where it has
     /// failed. `triedAt`: `releases` before it tried in vain.
     func enqueue(
-        _ waiter: any Waiter, on loop: any EventLoop, priority: Int, deadline: Nanoseconds, avoiding: [ServerID],
-        triedAt: UInt64, now: Nanoseconds
+        _ waiter: any Waiter, on loop: any EventLoop, tokens: Int, priority: Int, deadline: Nanoseconds,
+        avoiding: [ServerID], triedAt: UInt64, now: Nanoseconds
     ) -> UInt64? {
         let bound = NIOLoopBound<any Waiter>(waiter, eventLoop: loop)
         return queue.withLockedValue { queue -> UInt64? in
@@ -146,7 +176,8 @@ final class Dispatcher: Sendable {
             guard
                 queue.order.add(id: id, priority: priority, deadline: deadline, avoiding: avoiding, now: now)
             else { return nil }
-            queue.waiters[id] = (loop, bound)
+            queue.waiters[id] = (loop, bound, tokens)
+            queue.tokens += tokens
             noteLengths(queue)
             // Nobody would have been offered a place that became free meanwhile, or those before it have just gone.
             let isFirst = avoiding.isEmpty && queue.order.anywhereCount == 1
@@ -160,7 +191,7 @@ final class Dispatcher: Sendable {
     func leaveQueue(_ id: UInt64) {
         queue.withLockedValue { queue in
             queue.order.remove(id: id)
-            queue.waiters[id] = nil
+            if let waiter = queue.waiters.removeValue(forKey: id) { queue.tokens -= waiter.tokens }
             noteLengths(queue)
         }
     }
@@ -191,7 +222,7 @@ final class Dispatcher: Sendable {
     /// A request was answered in full.
     func answered(_ server: Server, isProbe: Bool, now: Nanoseconds) {
         let change = server.state.withLockedValue {
-            $0.health.answered(isProbe: isProbe, now: now, configuration.healthSettings)
+            $0.health.answered(isProbe: isProbe, now: now, configuration.healthSettings(server.role))
         }
         apply(change, server, now: now)
     }
@@ -208,7 +239,7 @@ final class Dispatcher: Sendable {
                 $0.failures += 1
                 $0.lastFailure = "request: \(failure)"
                 return $0.health.failed(
-                    isDead: blame == .dead, mayEject: mayEject, now: now, configuration.healthSettings)
+                    isDead: blame == .dead, mayEject: mayEject, now: now, configuration.healthSettings(server.role))
             }
             apply(change, server, now: now)
         }
@@ -219,7 +250,7 @@ final class Dispatcher: Sendable {
         let (change, failures) = server.state.withLockedValue {
             $0.lastFailure = "probe: \(why)"
             let change = $0.health.probeFailed(
-                isDead: isDead, mayEject: mayEject, now: now, configuration.healthSettings)
+                isDead: isDead, mayEject: mayEject, now: now, configuration.healthSettings(server.role))
             return (change, $0.health.consecutiveProbeFailures)
         }
         // Once for each time it stops answering, also for one that never did, or that the floor keeps.
@@ -254,6 +285,7 @@ final class Dispatcher: Sendable {
         case .none: return
         case .nowUp:
             logger.notice("server is up", metadata: ["server": "\(server.name)"])
+            server.state.withLockedValue { $0.downtime.ends(now: now) }
             applyLimit(server, now: now)
             mark(server, .up, now: now)
             released.add(1, ordering: .sequentiallyConsistent)
@@ -265,6 +297,7 @@ final class Dispatcher: Sendable {
                     "server": "\(server.name)", "dead": "\(isDead)",
                     "why": "\(server.state.withLockedValue(\.lastFailure))",
                 ])
+            server.state.withLockedValue { $0.downtime.begins(now: now) }
             counters.ejections.add(1, ordering: .relaxed)
             mark(server, isDead ? .down : .draining, now: now)
         }
@@ -278,9 +311,9 @@ final class Dispatcher: Sendable {
     @discardableResult func applyLimit(_ server: Server, now: Nanoseconds) -> Bool {
         let (before, limit, capacity) = server.state.withLockedValue { state in
             let before = state.limitInForce
-            _ = state.health.rampEnded(now: now, configuration.healthSettings)
-            state.limitInForce = state.health.limit(state.limit, now: now, configuration.healthSettings)
-            return (before, state.limitInForce, state.report?.kvCapacityTokens)
+            _ = state.health.rampEnded(now: now, configuration.healthSettings(server.role))
+            state.limitInForce = state.health.limit(state.limit, now: now, configuration.healthSettings(server.role))
+            return (before, state.limitInForce, state.report?.kvCapacityTokens ?? state.node?.kvCapacityTokens)
         }
         guard before != limit else { return false }
         try? router.withRouter { (router) throws(RouterError) in
@@ -290,5 +323,78 @@ final class Dispatcher: Sendable {
                 now: now)
         }
         return limit > before
+    }
+
+    // MARK: Peers
+
+    /// A peer has told about itself. True: it has more room than before.
+    func hear(_ report: NodeReport, of server: Server, now: Nanoseconds) -> Bool {
+        server.state.withLockedValue { state in
+            state.node = report
+            state.nodeTime = now
+            // Ours there are in its report or on their way; only the others' take room from us.
+            let others = max(0, report.queuedRequests + report.runningRequests - state.inFlight)
+            state.limit = report.takesRequests ? max(0, report.limit - others - report.waitingRequests) : 0
+        }
+        var metrics = EngineMetrics()
+        metrics.queuedRequests = UInt64(report.queuedRequests + report.waitingRequests)
+        metrics.runningRequests = UInt64(report.runningRequests)
+        metrics.queuedTokens = UInt64(report.queuedTokens + report.waitingTokens)
+        metrics.runningTokens = UInt64(report.runningTokens)
+        metrics.kvCapacityTokens = report.kvCapacityTokens.map { UInt64($0) }
+        metrics.incarnation = report.incarnation
+        let observed = metrics
+        try? router.withRouter { (router) throws(RouterError) in
+            try router.observeMetrics(server.id, observed, now: now)
+        }
+        answered(server, isProbe: true, now: now)
+        return applyLimit(server, now: now)
+    }
+
+    /// A peer's engine has these prompts.
+    func hold(_ chains: [[UInt64]], at server: Server, now: Nanoseconds) {
+        for chain in chains {
+            // A beginning may have fitted: that is all one can do.
+            try? router.withChain(chain) { (router, prompt) throws(RouterError) in
+                try router.insert(prompt, on: server.id, now: now)
+            }
+        }
+    }
+
+    /// A peer that has said nothing for long gets nothing until it does.
+    func doubt(_ server: Server, now: Nanoseconds) {
+        let isSilent = server.state.withLockedValue { state in
+            guard let heard = state.nodeTime, now.since(heard) > PeerLink.silence, state.limit > 0 else { return false }
+            state.limit = 0
+            return true
+        }
+        if isSilent { applyLimit(server, now: now) }
+    }
+
+    /// What to tell peers of this node.
+    func report(isDraining: Bool, now: Nanoseconds) -> NodeReport {
+        var report = NodeReport()
+        report.blockTokens = configuration.router.blockTokens
+        (report.waitingRequests, report.waitingTokens) = queue.withLockedValue { ($0.order.count, $0.tokens) }
+        guard let local = fleet.mesh.local else { return report }
+        let settings = configuration.healthSettings(local.role)
+        (report.limit, report.takesRequests) = local.state.withLockedValue {
+            ($0.limitInForce, !isDraining && $0.health.isAvailable(settings))
+        }
+        let info = try? router.withRouter { (router) throws(RouterError) in try router.info(local.id, now: now) }
+        guard let info else { return report }
+        var load = info.own
+        if let foreign = info.foreign {
+            load.queuedRequests += foreign.queuedRequests
+            load.runningRequests += foreign.runningRequests
+            load.queuedTokens += foreign.queuedTokens
+            load.runningTokens += foreign.runningTokens
+        }
+        report.queuedRequests = Int(clamping: load.queuedRequests)
+        report.runningRequests = Int(clamping: load.runningRequests)
+        report.queuedTokens = Int(clamping: load.queuedTokens)
+        report.runningTokens = Int(clamping: load.runningTokens)
+        report.kvCapacityTokens = info.kvCapacityTokens == .max ? nil : Int(clamping: info.kvCapacityTokens)
+        return report
     }
 }

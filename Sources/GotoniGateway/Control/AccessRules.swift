@@ -9,6 +9,8 @@ import NIOHTTP1
 struct AccessRules: Sendable {
     var apiKeys: [String]
     var adminToken: String?
+    /// What peers send; empty: there are none.
+    var meshKey = ""
     /// The listener is bound to loopback.
     var isLoopback: Bool
 
@@ -25,7 +27,13 @@ struct AccessRules: Sendable {
     func refusesControl(_ head: HTTPRequestHead, path: Substring, isAdminListener: Bool) -> Problem? {
         let name = path.prefix { $0 != "?" }
         // Probes of orchestrators, and the page itself, which holds nothing.
-        if name == "/health" || name == "/proxy/health" || name == "/dashboard" { return nil }
+        if name == "/health" || name == "/proxy/health" || name == "/lb/health" || name == "/dashboard" { return nil }
+        if name == "/lb/peer" {
+            if let given = bearer(head), !meshKey.isEmpty, Self.equal(given, meshKey) { return nil }
+            return Problem(
+                status: 401, type: "authentication_error", code: "mesh_key",
+                message: "this endpoint is for the nodes of the mesh")
+        }
         if let adminToken {
             guard let given = bearer(head), Self.equal(given, adminToken) else {
                 return Problem(

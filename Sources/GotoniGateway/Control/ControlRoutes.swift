@@ -43,26 +43,27 @@ struct ControlRequest: Sendable {
     }
 }
 
-/// The endpoints that are the gateway's own: /proxy/..., /health, /metrics and /dashboard. Everything that changes
-/// something wants POST, PUT or DELETE. Who may ask is decided before, by `AccessRules`.
+/// The endpoints that are the gateway's own: /proxy/..., of a node also /lb/... (`NodeRoutes`), /health, /metrics and
+/// /dashboard. Everything that changes something wants POST, PUT or DELETE. Who may ask is decided before, by
+/// `AccessRules`.
 struct ControlRoutes: Sendable {
     unowned let gateway: Gateway
     var dispatcher: Dispatcher { gateway.dispatcher }
 
-    /// Whether the path is one of the gateway's. Nothing under /proxy/ is ever sent to a server.
+    /// Whether the path is one of the gateway's. Nothing under /proxy/ or /lb/ is ever sent to a server.
     static func owns(_ path: Substring) -> Bool {
         // Most paths are /v1/... and are done with the first two bytes.
         let bytes = path.utf8
         guard bytes.first == UInt8(ascii: "/"), let second = bytes.dropFirst().first,
             second == UInt8(ascii: "p") || second == UInt8(ascii: "h") || second == UInt8(ascii: "m")
-                || second == UInt8(ascii: "d")
+                || second == UInt8(ascii: "d") || second == UInt8(ascii: "l")
         else { return false }
         let name = path.prefix { $0 != "?" }
         return name == "/health" || name == "/metrics" || name == "/dashboard" || name == "/proxy"
-            || name.hasPrefix("/proxy/")
+            || name.hasPrefix("/proxy/") || name == "/lb" || name.hasPrefix("/lb/")
     }
 
-    private typealias Handler = @Sendable (ControlRoutes, ControlRequest) throws -> LocalAnswer
+    typealias Handler = @Sendable (ControlRoutes, ControlRequest) throws -> LocalAnswer
 
     /// The table: path, methods, what answers.
     private static let routes: [String: [String: Handler]] = [
@@ -82,11 +83,7 @@ struct ControlRoutes: Sendable {
             "GET": { routes, _ in try routes.json(routes.knobs()) },
             "POST": { routes, request in try routes.tune(request) },
         ],
-        "/proxy/policy": [
-            "GET": { routes, request in try routes.policy(request) },
-            "POST": { routes, request in try routes.setPolicy(request) },
-            "PUT": { routes, request in try routes.setPolicy(request) },
-        ],
+        "/proxy/policy": policyRoutes,
         "/proxy/cache/clear": ["POST": { routes, request in try routes.clearCache(request) }],
         "/proxy/prefix/stats": ["GET": { routes, _ in try routes.json(routes.prefixStatistics()) }],
         "/proxy/latency": ["GET": { routes, _ in try routes.json(routes.latency()) }],
@@ -102,10 +99,18 @@ struct ControlRoutes: Sendable {
                 try routes.json(MetricsCleared(success: true, cleared: routes.dispatcher.requestLog.clear()))
             }
         ],
+    ].merging(traceRoutes(under: "/proxy")) { $1 }
+
+    static let policyRoutes: [String: Handler] = [
+        "GET": { routes, request in try routes.policy(request) },
+        "POST": { routes, request in try routes.setPolicy(request) },
+        "PUT": { routes, request in try routes.setPolicy(request) },
     ]
 
     func answer(_ request: ControlRequest) async -> LocalAnswer {
-        guard let methods = Self.routes[request.path] else {
+        if let mesh = dispatcher.mesh, request.path == "/lb/peer" { return await news(request, mesh) }
+        let isNode = dispatcher.mesh != nil
+        guard let methods = Self.routes[request.path] ?? (isNode ? Self.nodeRoutes[request.path] : nil) else {
             return LocalAnswer(
                 .badRequest("unknown_endpoint", "there is no \(request.path) here", status: 404))
         }
@@ -155,8 +160,10 @@ struct ControlRoutes: Sendable {
 
     private func health() -> LocalAnswer {
         let servers = dispatcher.fleet.all
-        let settings = gateway.configuration.healthSettings
-        let up = servers.count { $0.state.withLockedValue { $0.health.isAvailable(settings) } }
+        let up = servers.count { server in
+            let settings = gateway.configuration.healthSettings(server.role)
+            return server.state.withLockedValue { $0.health.isAvailable(settings) }
+        }
         if gateway.isDraining {
             return LocalAnswer(status: 503, text: "draining: \(up)/\(servers.count) servers available")
         }
@@ -194,7 +201,8 @@ struct ControlRoutes: Sendable {
         var url: String?
     }
 
-    private func addServer(_ request: ControlRequest) throws -> LocalAnswer {
+    /// What the body names: `url`, or `ip` and `port`, and perhaps `id`.
+    func newServer(_ request: ControlRequest) throws -> (name: String, url: ServerURL) {
         let new = try decode(NewServer.self, request)
         let text: String
         switch (new.url, new.ip) {
@@ -207,7 +215,11 @@ struct ControlRoutes: Sendable {
         default: throw Problem.badRequest("server", "give either ip and port, or url")
         }
         guard let url = ServerURL(text) else { throw Problem.badRequest("server", "\(text) is not a server's address") }
-        let name = new.id ?? "\(url.host.contains(":") ? "[\(url.host)]" : url.host):\(url.port)"
+        return (new.id ?? url.defaultName, url)
+    }
+
+    private func addServer(_ request: ControlRequest) throws -> LocalAnswer {
+        let (name, url) = try newServer(request)
         do {
             try gateway.addServer(name: name, url: url)
         } catch let error as GatewayError {
@@ -250,10 +262,15 @@ struct ControlRoutes: Sendable {
         }
     }
 
-    /// All or none: a typo changes nothing.
     private func tune(_ request: ControlRequest) throws -> LocalAnswer {
         let wanted = try decode([String: Double].self, request)
         guard !wanted.isEmpty else { throw Problem.badRequest("knobs", "name at least one knob and its value") }
+        try set(wanted)
+        return try json(knobs())
+    }
+
+    /// All or none: a typo changes nothing.
+    func set(_ wanted: [String: Double]) throws {
         var changes: [(Knob, Double)] = []
         for (name, value) in wanted {
             guard let knob = Knob.allCases.first(where: { "\($0.info.name)" == name }) else {
@@ -269,10 +286,9 @@ struct ControlRoutes: Sendable {
         try dispatcher.router.withRouter { (router) throws(RouterError) in
             for (knob, value) in all { try router.set(knob, to: value) }
         }
-        return try json(knobs())
     }
 
-    private func policy(_ request: ControlRequest) throws -> LocalAnswer {
+    func policy(_ request: ControlRequest) throws -> LocalAnswer {
         if request.query["set"] != nil {
             throw Problem.badRequest("method", "to change the policy, POST {\"policy\": NAME}", status: 405)
         }
@@ -290,7 +306,7 @@ struct ControlRoutes: Sendable {
 
     private struct PolicyBody: Decodable { var policy: String }
 
-    private func setPolicy(_ request: ControlRequest) throws -> LocalAnswer {
+    func setPolicy(_ request: ControlRequest) throws -> LocalAnswer {
         let text = String(buffer: request.body)
         let name = text.hasPrefix("{") ? try decode(PolicyBody.self, request).policy : text
         let policy = try PolicyName.policy(name)
@@ -311,17 +327,19 @@ struct ControlRoutes: Sendable {
         if let id, dispatcher.fleet[id] == nil {
             throw Problem.badRequest("unknown_server", "there is no server \(id)", status: 404)
         }
-        let server = id.flatMap { dispatcher.fleet[$0]?.id }
-        let nodes = try dispatcher.router.withRouter { (router) throws(RouterError) in
+        let nodes = try clearPrefixes(of: id.flatMap { dispatcher.fleet[$0] })
+        return try json(CacheCleared(success: true, nodes: nodes, message: "cleared \(nodes) nodes"))
+    }
+
+    /// Nil: of all servers. Gives how many nodes of the trie there were.
+    func clearPrefixes(of server: Server?) throws -> Int {
+        if server == nil || server?.role == .local { dispatcher.mesh?.forget() }
+        let now = Clock.now()
+        return try dispatcher.router.withRouter { (router) throws(RouterError) in
             let before = router.prefixStatistics().nodes
-            if let server {
-                try router.clearPrefixes(of: server, now: Clock.now())
-            } else {
-                router.clearPrefixes(now: Clock.now())
-            }
+            if let server { try router.clearPrefixes(of: server.id, now: now) } else { router.clearPrefixes(now: now) }
             return before - router.prefixStatistics().nodes
         }
-        return try json(CacheCleared(success: true, nodes: nodes, message: "cleared \(nodes) nodes"))
     }
 
     // MARK: Request log
@@ -360,7 +378,7 @@ public enum PolicyName {
         let plain = name.trimmed.lowercased().map { $0 == "_" ? "-" : $0 }
         let text: String
         switch String(plain) {
-        case "leastload": text = "least-load"
+        case "leastload", "least-loaded", "leastloaded": text = "least-load"
         case "prefixtree", "prefix": text = "prefix-tree"
         case let other: text = other
         }

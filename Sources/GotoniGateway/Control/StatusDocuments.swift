@@ -131,6 +131,11 @@ struct StatusDocument: Encodable {
     var metricsCollectionEnabled: Bool
 }
 
+extension ServerHealth {
+    /// For people: a server whose limit still grows is not simply up.
+    var shown: String { state == .up && ramp != nil ? "slow-start" : state.rawValue }
+}
+
 func rounded(_ value: Double) -> Double { (value * 1000).rounded() / 1000 }
 
 extension ControlRoutes {
@@ -165,15 +170,11 @@ extension ControlRoutes {
         let info = try? dispatcher.router.withRouter { (router) throws(RouterError) in
             try router.info(server.id, now: now)
         }
-        let shown =
-            switch state.health.state {
-            case .up: state.health.ramp == nil ? "up" : "slow-start"
-            case let other: other.rawValue
-            }
         let report = state.report
         return StatusDocument.ServerEntry(
             id: server.name, url: "\(server.url)", ip: server.url.host, port: server.url.port,
-            healthy: state.health.isAvailable(gateway.configuration.healthSettings), state: shown,
+            healthy: state.health.isAvailable(gateway.configuration.healthSettings(server.role)),
+            state: state.health.shown,
             limit: state.limitInForce,
             runningReqs: OrNull(report?.running), waitingReqs: OrNull(report?.queued),
             gpuCacheUsage: OrNull(report?.cacheUsage), maxRunningReqs: OrNull(report?.maxRunning),
@@ -251,7 +252,7 @@ extension ControlRoutes {
                     numTotalReqs: OrNull(total), gpuCacheUsage: OrNull(report?.cacheUsage),
                     maxRunningReqs: OrNull(report?.maxRunning),
                     lastUpdatedMsAgo: OrNull(state.reportTime.map { rounded(now.since($0).milliseconds) }),
-                    healthy: state.health.isAvailable(gateway.configuration.healthSettings),
+                    healthy: state.health.isAvailable(gateway.configuration.healthSettings(server.role)),
                     consecutiveFails: state.health.consecutiveProbeFailures),
                 latency: nanoseconds(state.rtt.current), latencyAvg: nanoseconds(state.rtt.average),
                 latencyMin: nanoseconds(state.rtt.least), latencyMax: nanoseconds(state.rtt.most))
@@ -276,7 +277,7 @@ extension ControlRoutes {
             result[server.name] = LatencyEntry(
                 ip: server.url.host, port: server.url.port, currentMs: latency.currentMs, avgMs: latency.avgMs,
                 minMs: latency.minMs, maxMs: latency.maxMs,
-                healthy: state.health.isAvailable(gateway.configuration.healthSettings))
+                healthy: state.health.isAvailable(gateway.configuration.healthSettings(server.role)))
         }
         return result
     }

@@ -24,7 +24,8 @@ final class ClientConnection: ChannelInboundHandler, Flushable {
     private enum Stage {
         case idle
         case body(
-            HTTPRequestHead, path: Substring, endpoint: Endpoint?, length: Int?, id: String, start: Nanoseconds)
+            HTTPRequestHead, path: Substring, endpoint: Endpoint?, hops: Int, length: Int?, id: String,
+            start: Nanoseconds)
         case exchange(Exchange)
         case control
         /// What still comes is not wanted; the last answer is being written.
@@ -131,12 +132,20 @@ final class ClientConnection: ChannelInboundHandler, Flushable {
                 requestID: id)
         }
         // Before its body: who may not ask need not send it.
-        if !isControl(path), var problem = settings.access.refusesData(head) {
+        let isForward = settings.dispatcher.mesh.map { Hop.isFromMesh(head, key: $0.configuration.key) } ?? false
+        var problem: Problem?
+        var hops = 0
+        if isForward {
+            if let count = Hop.count(head) { hops = count } else { problem = Hop.tooFar }
+        } else if !isControl(path) {
+            problem = settings.access.refusesData(head)
+        }
+        if var problem {
             problem.closes = fields.length ?? 0 > 0 || head.headers.contains(name: "transfer-encoding")
             return answer(LocalAnswer(problem), requestID: id)
         }
         let endpoint = head.method == .POST ? Endpoint(path: path) : nil
-        stage = .body(head, path: path, endpoint: endpoint, length: fields.length, id: id, start: now)
+        stage = .body(head, path: path, endpoint: endpoint, hops: hops, length: fields.length, id: id, start: now)
         body = ByteBuffer()
         if let expect = fields.expect, !isHTTP10 {
             if expect.lowercased() == "100-continue" {
@@ -157,7 +166,7 @@ final class ClientConnection: ChannelInboundHandler, Flushable {
     }
 
     private func add(_ bytes: ByteBuffer) {
-        guard case .body(_, _, _, let length, let id, _) = stage else { return }
+        guard case .body(_, _, _, _, let length, let id, _) = stage else { return }
         let most = settings.dispatcher.configuration.maxBodyBytes
         guard body.readableBytes + bytes.readableBytes <= most else {
             return answer(LocalAnswer(RequestRules.tooLarge(most)), requestID: id)
@@ -174,14 +183,15 @@ final class ClientConnection: ChannelInboundHandler, Flushable {
     }
 
     private func dispatch() {
-        guard case .body(let head, let path, let endpoint, _, let id, let start) = stage, let context else { return }
+        guard case .body(let head, let path, let endpoint, let hops, _, let id, let start) = stage, let context
+        else { return }
         settings.dispatcher.counters.bytesIn.add(UInt64(body.readableBytes), ordering: .relaxed)
         let taken = body
         body = ByteBuffer()
         if isControl(path) { return control(head, path, taken, id, context) }
         let exchange = Exchange(
-            client: self, loop: loop, head: head, path: path, endpoint: endpoint, body: taken, requestID: id,
-            start: start)
+            client: self, loop: loop, head: head, path: path, endpoint: endpoint, hops: hops, body: taken,
+            requestID: id, start: start)
         stage = .exchange(exchange)
         exchange.begin()
     }
@@ -294,7 +304,7 @@ final class ClientConnection: ChannelInboundHandler, Flushable {
         case .exchange(let exchange): exchange.tick(now: now)
         case .control: return
         case .closing, .idle: if now >= deadline, !isStillTaking(now) { abort() }
-        case .body(_, _, _, _, let id, _):
+        case .body(_, _, _, _, _, let id, _):
             guard now >= deadline else { return }
             keepsAlive = false
             answer(

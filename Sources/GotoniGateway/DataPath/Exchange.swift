@@ -29,6 +29,8 @@ final class Exchange: UpstreamUser, Waiter {
     let path: Substring
     /// Nil: passed through, without prompt and ticket.
     let endpoint: Endpoint?
+    /// How often it has been forwarded between nodes.
+    let hops: Int
     let body: ByteBuffer
     let requestID: String
     /// When the head had been read.
@@ -47,6 +49,8 @@ final class Exchange: UpstreamUser, Waiter {
     /// Counts attempts, so that a connection that comes too late is recognised.
     private var attempt = 0
     private var isReused = false
+    /// Of the trace's arrow.
+    private var flow: UInt64?
     private var tried: [ServerID] = []
     private var retried = 0
     private var sentAt = Nanoseconds(0)
@@ -65,15 +69,19 @@ final class Exchange: UpstreamUser, Waiter {
     private var keepsClient = true
     private var firstByteAt: Nanoseconds?
 
+    /// While a trace runs.
+    private var trace: RequestTrace?
+
     init(
         client: ClientConnection, loop: LoopContext, head: HTTPRequestHead, path: Substring, endpoint: Endpoint?,
-        body: ByteBuffer, requestID: String, start: Nanoseconds
+        hops: Int, body: ByteBuffer, requestID: String, start: Nanoseconds
     ) {
         self.client = client
         self.loop = loop
         self.head = head
         self.path = path
         self.endpoint = endpoint
+        self.hops = hops
         self.body = body
         self.requestID = requestID
         self.start = start
@@ -83,8 +91,13 @@ final class Exchange: UpstreamUser, Waiter {
 
     func begin() {
         dispatcher.counters.handled.add(1, ordering: .relaxed)
+        if hops > 0 { dispatcher.counters.fromPeers.add(1, ordering: .relaxed) }
         dispatcher.counters.underWay.add(1, ordering: .relaxed)
         if endpoint != nil {
+            if dispatcher.traces.isOn {
+                let flow = hops > 0 ? Hop.flow(head) : nil
+                trace = RequestTrace(requestID: requestID, path: path, hops: hops, flow: flow, start: start)
+            }
             do throws(BodyError) {
                 facts = try read()
             } catch {
@@ -111,7 +124,9 @@ final class Exchange: UpstreamUser, Waiter {
     /// Takes a place on a server and begins there; what is passed through needs none. Nil: done; otherwise why not.
     private func route() -> RouterError? {
         guard endpoint != nil else {
-            guard let server = dispatcher.anyServer(excluding: tried) else { return .noServer }
+            guard let server = dispatcher.anyServer(excluding: dispatcher.barred(hops: hops, tried: tried)) else {
+                return .noServer
+            }
             leaveServer(.failed)
             connect(server, fresh: false)
             return nil
@@ -119,7 +134,8 @@ final class Exchange: UpstreamUser, Waiter {
         let now = Clock.now()
         do throws(RouterError) {
             let (decision, server) = try dispatcher.route(
-                loop.reader, facts, excluding: tried, now: now, record: &record.decision)
+                loop.reader, facts, excluding: dispatcher.barred(hops: hops, tried: tried), now: now,
+                record: &record.decision)
             leaveServer(.failed)
             ticket = decision.ticket
             connect(server, fresh: false)
@@ -151,9 +167,11 @@ final class Exchange: UpstreamUser, Waiter {
         }
         guard
             let id = dispatcher.enqueue(
-                self, on: loop.loop, priority: facts.priority, deadline: queueDeadline, avoiding: tried,
-                triedAt: releases, now: now)
+                self, on: loop.loop, tokens: facts.promptTokens, priority: facts.priority, deadline: queueDeadline,
+                avoiding: hops < Hop.most ? tried : dispatcher.barred(hops: hops, tried: tried), triedAt: releases,
+                now: now)
         else { return refuse(.queueFull) }
+        trace?.waits(from: now)
         stage = .queued(id)
     }
 
@@ -186,6 +204,7 @@ final class Exchange: UpstreamUser, Waiter {
     private func connect(_ server: Server, fresh: Bool) {
         self.server = server
         attempt += 1
+        flow = trace?.attempts(server, from: Clock.now())
         let pool = loop.pool(for: server)
         if !fresh, let idle = pool.take() {
             isReused = true
@@ -216,15 +235,27 @@ final class Exchange: UpstreamUser, Waiter {
         reader = ResponseReader()
         pending = ByteBuffer()
         let hasBody = body.readableBytes > 0 || [.POST, .PUT, .PATCH].contains(head.method)
+        sentAt = Clock.now()
+        let forward = forward(to: server)
         let bytes = UpstreamRequest.head(
             head, path: path, to: server.url, length: hasBody ? body.readableBytes : nil, requestID: requestID,
-            client: client.remoteAddress, authorization: client.settings.authorization,
-            reserve: body.readableBytes <= 4096 ? body.readableBytes : 0)
+            client: client.remoteAddress,
+            authorization: forward == nil ? client.settings.authorization : client.settings.authorization.toPeer,
+            forward: forward, reserve: body.readableBytes <= 4096 ? body.readableBytes : 0)
         stage = .awaiting
-        sentAt = Clock.now()
         lastActivity = sentAt
+        trace?.sent(at: sentAt)
         connection.write(bytes, body)
         loop.flushSoon(connection)
+    }
+
+    /// What goes along to another node; nil: the server is an engine.
+    private func forward(to server: Server) -> UpstreamRequest.Forward? {
+        guard let mesh = dispatcher.mesh, server.role == .peer else { return nil }
+        dispatcher.counters.toPeers.add(1, ordering: .relaxed)
+        if queuedAt != nil { dispatcher.counters.queuedToPeers.add(1, ordering: .relaxed) }
+        return UpstreamRequest.Forward(
+            hops: hops + 1, key: mesh.configuration.key, waited: queuedAt.map { sentAt.since($0) }, flow: flow)
     }
 
     /// Ends the attempt under way: its connection and its ticket.
@@ -313,6 +344,7 @@ final class Exchange: UpstreamUser, Waiter {
         }.get()
         if sawContent, firstByteAt == nil {
             firstByteAt = lastActivity
+            trace?.gotFirstByte(at: lastActivity)
             lastProgress = lastActivity
             // An answer that came whole goes from queued to finished: there is no time in which it runs.
             if !reader.isComplete, let ticket, (200..<300).contains(status) {
@@ -354,6 +386,7 @@ final class Exchange: UpstreamUser, Waiter {
         // A client error speaks neither for nor against the server.
         if succeeded, let server { dispatcher.answered(server, isProbe: false, now: now) }
         dispatcher.counters.forwarded.add(1, ordering: .relaxed)
+        if server?.role == .peer { dispatcher.counters.answeredByPeers.add(1, ordering: .relaxed) }
         end(now, success: succeeded, error: "", used)
         client.exchangeEnded(keepAlive: keepsClient)
     }
@@ -512,6 +545,15 @@ final class Exchange: UpstreamUser, Waiter {
                     decision: record.decision))
         }
         dispatcher.requestLog.add(record)
+        if var trace {
+            trace.ends(at: now)
+            (trace.status, trace.error, trace.decision) = (status, error, record.decision)
+            // The tables behind the decision are not in the file.
+            trace.decision.candidates = []
+            (trace.cachedTokens, trace.outputTokens) = (used?.cachedTokens, used?.outputTokens)
+            dispatcher.traces.add(trace)
+            self.trace = nil
+        }
     }
 
     // MARK: Time and back-pressure

@@ -20,6 +20,11 @@ final class Counters: Sendable {
     /// Sent again because an idle connection turned out closed.
     let staleRetries = Atomic<UInt64>(0)
     let ejections = Atomic<UInt64>(0)
+    /// Of a node: attempts at other nodes, those of requests that had waited here, and requests that came from nodes.
+    let toPeers = Atomic<UInt64>(0)
+    let queuedToPeers = Atomic<UInt64>(0)
+    let fromPeers = Atomic<UInt64>(0)
+    let answeredByPeers = Atomic<UInt64>(0)
     let connections = Atomic<Int>(0)
     let underWay = Atomic<Int>(0)
     let bytesIn = Atomic<UInt64>(0)

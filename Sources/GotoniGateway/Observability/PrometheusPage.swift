@@ -74,7 +74,7 @@ struct PrometheusPage {
                 if let value = value(state, info) { sample(name, [("server", server)], value) }
             }
         }
-        let settings = dispatcher.configuration.healthSettings
+        let settings = dispatcher.configuration.healthSettings(.engine)
         each("gotoni_server_up", "gauge", "1: takes requests and answers probes.") { state, _ in
             state.health.isAvailable(settings) ? 1 : 0
         }

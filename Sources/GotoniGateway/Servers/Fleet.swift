@@ -7,7 +7,14 @@ final class Fleet: Sendable {
         var byID: [UInt64: Server] = [:]
         /// In the order in which they were added.
         var ordered: [Server] = []
+        var peers: [ServerID] = []
+        var local: Server?
         var nextID: UInt64 = 1
+
+        mutating func noteRoles() {
+            local = ordered.first { $0.role == .local }
+            peers = ordered.filter { $0.role == .peer }.map(\.id)
+        }
     }
     private let state = NIOLockedValueBox(State())
 
@@ -21,6 +28,7 @@ final class Fleet: Sendable {
             state.nextID += 1
             state.byID[server.id.rawValue] = server
             state.ordered.append(server)
+            state.noteRoles()
             return server
         }
     }
@@ -30,9 +38,13 @@ final class Fleet: Sendable {
             guard let index = state.ordered.firstIndex(where: { $0.name == name }) else { return nil }
             let server = state.ordered.remove(at: index)
             state.byID[server.id.rawValue] = nil
+            state.noteRoles()
             return server
         }
     }
+
+    /// The engine of this node, and the other nodes; neither where it is no node.
+    var mesh: (local: Server?, peers: [ServerID]) { state.withLockedValue { ($0.local, $0.peers) } }
 
     subscript(id: ServerID) -> Server? { state.withLockedValue { $0.byID[id.rawValue] } }
     subscript(name: String) -> Server? { state.withLockedValue { $0.ordered.first { $0.name == name } } }

@@ -10,9 +10,20 @@ final class Server: Sendable {
     let name: String
     let url: ServerURL
     let tls: NIOSSLContext?
+    let role: Role
+
+    enum Role: Sendable {
+        /// Serves requests itself.
+        case engine
+        /// The engine of this very node.
+        case local
+        /// Another node, with an engine behind it.
+        case peer
+    }
 
     struct State {
         var health = ServerHealth()
+        var downtime = Downtime()
         /// Configured; what is in force may be less, see `ServerHealth.limit`.
         var limit: Int
         /// As last told to the router.
@@ -25,6 +36,9 @@ final class Server: Sendable {
         var report: EngineReport?
         var reportTime: Nanoseconds?
         var reportPath: String?
+        /// What a peer has told of itself, and when it was heard.
+        var node: NodeReport?
+        var nodeTime: Nanoseconds?
         var rtt = RoundTrips()
         var ttft = RecentValues()
         /// No longer in the fleet; requests may still be under way there.
@@ -34,11 +48,12 @@ final class Server: Sendable {
     }
     let state: NIOLockedValueBox<State>
 
-    init(id: ServerID, name: String, url: ServerURL, tls: NIOSSLContext?, limit: Int) {
+    init(id: ServerID, name: String, url: ServerURL, tls: NIOSSLContext?, limit: Int, role: Role = .engine) {
         self.id = id
         self.name = name
         self.url = url
         self.tls = tls
+        self.role = role
         state = NIOLockedValueBox(State(limit: limit, limitInForce: limit))
     }
 }
@@ -81,4 +96,24 @@ struct RecentValues {
         let sorted = values.sorted()
         return Double(sorted[min(sorted.count - 1, max(0, Int((share * Double(sorted.count)).rounded(.up)) - 1))])
     }
+}
+
+/// How long a server was out, and how often.
+struct Downtime: Sendable {
+    private(set) var intervals = 0
+    private var past = Nanoseconds(0)
+    private var since: Nanoseconds?
+
+    mutating func begins(now: Nanoseconds) {
+        guard since == nil else { return }
+        since = now
+        intervals += 1
+    }
+
+    mutating func ends(now: Nanoseconds) {
+        past = total(now: now)
+        since = nil
+    }
+
+    func total(now: Nanoseconds) -> Nanoseconds { past.plus(since.map { now.since($0) } ?? Nanoseconds(0)) }
 }

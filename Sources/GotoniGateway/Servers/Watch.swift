@@ -1,5 +1,6 @@
 import GotoniCore
 import GotoniEngines
+import Logging
 import NIOConcurrencyHelpers
 import NIOCore
 
@@ -9,6 +10,7 @@ struct Watch: Sendable {
     let server: Server
     let dispatcher: Dispatcher
     let loop: any EventLoop
+    let logger: Logger
 
     /// Where engines tell their load, best source first: SGLang from 0.5.9, vLLM and llama.cpp and SGLang, TensorRT-LLM,
     /// SGLang 0.5.5.
@@ -25,7 +27,14 @@ struct Watch: Sendable {
         }.get()
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await probe(pools) }
-            if configuration.metricsInterval.rawValue > 0 { group.addTask { await poll(pools) } }
+            if server.role == .peer, let mesh = dispatcher.mesh {
+                let link = PeerLink(server: server, dispatcher: dispatcher, mesh: mesh, logger: logger)
+                group.addTask {
+                    await link.run { try await get($0, pools, timeout: $1, apiKey: mesh.configuration.key) }
+                }
+            } else if configuration.metricsInterval.rawValue > 0 {
+                group.addTask { await poll(pools) }
+            }
         }
         try? await loop.submit {
             pools.value?.close()
@@ -38,13 +47,17 @@ struct Watch: Sendable {
         var isAgain = false
         while !Task.isCancelled {
             do {
-                let answer = try await get(dispatcher.configuration.probePath, pools)
+                // A node's own answer, whatever its engine does: that is in its reports.
+                let isPeer = server.role == .peer
+                let answer = try await get(isPeer ? "/lb/health" : dispatcher.configuration.probePath, pools)
                 let now = Clock.now()
-                if answer.status < 500 {
+                if answer.status < 500 || isPeer {
                     if let roundTrip = answer.roundTrip {
                         server.state.withLockedValue { $0.rtt.add(roundTrip.milliseconds) }
+                        // The engine of this node is no way off.
+                        let cost = server.role == .local ? 0 : roundTrip.rawValue
                         try? dispatcher.router.withRouter { (router) throws(RouterError) in
-                            try router.observeRTT(server.id, roundTrip.rawValue, now: now)
+                            try router.observeRTT(server.id, cost, now: now)
                         }
                     }
                     dispatcher.answered(server, isProbe: true, now: now)
@@ -100,12 +113,14 @@ struct Watch: Sendable {
     }
 
     /// Ends at once when the task is cancelled.
-    private func get(_ path: String, _ pools: NIOLoopBoundBox<UpstreamPool?>) async throws -> Fetch.Answer {
+    private func get(
+        _ path: String, _ pools: NIOLoopBoundBox<UpstreamPool?>, timeout: Nanoseconds? = nil, apiKey: String? = nil
+    ) async throws -> Fetch.Answer {
         let fetch = try await loop.submit { () throws -> NIOLoopBound<Fetch> in
             guard let pool = pools.value else { throw Fetch.FetchError.closed }
             let fetch = Fetch(
-                path, from: pool, on: loop, timeout: dispatcher.configuration.probeTimeout,
-                apiKey: dispatcher.configuration.upstreamAPIKey)
+                path, from: pool, on: loop, timeout: timeout ?? dispatcher.configuration.probeTimeout,
+                apiKey: apiKey ?? (server.role == .peer ? nil : dispatcher.configuration.upstreamAPIKey))
             return NIOLoopBound(fetch, eventLoop: loop)
         }.get()
         return try await withTaskCancellationHandler {

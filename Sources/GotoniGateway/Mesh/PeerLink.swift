@@ -1,0 +1,80 @@
+import GotoniCore
+import Logging
+import NIOConcurrencyHelpers
+import NIOCore
+import Synchronization
+
+/// Follows one peer: asks for its news, one question after the other, and tells the router.
+struct PeerLink: Sendable {
+    let server: Server
+    let dispatcher: Dispatcher
+    let mesh: Mesh
+    let logger: Logger
+
+    /// A peer that has said nothing for so long gets nothing: two heartbeats.
+    static let silence = Nanoseconds(milliseconds: 2_000)
+
+    /// What has been heard.
+    struct Heard {
+        var report: NodeReport?
+        var memory = PrefixMemory()
+    }
+
+    /// `get` asks the peer with a time limit. Until cancelled.
+    func run(_ get: (_ path: String, _ timeout: Nanoseconds) async throws -> Fetch.Answer) async {
+        var heard = Heard()
+        var complaint = ""
+        while !Task.isCancelled {
+            let (last, known) = (heard.report, heard.memory.next)
+            let path =
+                "/lb/peer?incarnation=\(last?.incarnation ?? 0)&sequence=\(last?.sequence ?? 0)"
+                + (known.map { "&known=\($0)" } ?? "")
+            var trouble = ""
+            do {
+                let answer = try await get(path, patience)
+                if answer.status == 200 {
+                    try hear(answer.body, &heard, now: Clock.now())
+                } else {
+                    trouble = "status \(answer.status)"
+                }
+            } catch {
+                trouble = "\(error)"
+            }
+            if !trouble.isEmpty {
+                if Task.isCancelled { return }
+                if trouble != complaint {
+                    logger.warning("peer tells no news", metadata: ["peer": "\(server.name)", "why": "\(trouble)"])
+                }
+                try? await Task.sleep(nanoseconds: mesh.configuration.interval.rawValue)
+            }
+            complaint = trouble
+        }
+    }
+
+    /// The heartbeat and three round trips, one of which may be a new connection's.
+    private var patience: Nanoseconds {
+        let roundTrip = server.state.withLockedValue(\.rtt.most) ?? 100
+        return Mesh.heartbeat.plus(Nanoseconds(milliseconds: max(300, 3 * min(roundTrip, 1_000))))
+    }
+
+    private func hear(_ body: ByteBuffer, _ heard: inout Heard, now: Nanoseconds) throws {
+        mesh.bytesHeard.add(UInt64(body.readableBytes), ordering: .relaxed)
+        var bytes = body
+        let report = try NodeReport(from: &bytes)
+        guard report.incarnation != mesh.incarnation else {
+            logger.error("this peer is this node itself; it gets nothing", metadata: ["peer": "\(server.name)"])
+            server.state.withLockedValue { $0.health.drain() }
+            dispatcher.mark(server, .draining, now: now)
+            throw MeshError.malformed
+        }
+        if let before = heard.report, before.incarnation != report.incarnation { heard.memory = PrefixMemory() }
+        heard.report = report
+        // The report counts also when the news behind it cannot be read.
+        let free = dispatcher.hear(report, of: server, now: now)
+        let chains = try heard.memory.read(&bytes)
+        if report.blockTokens == dispatcher.configuration.router.blockTokens {
+            dispatcher.hold(chains, at: server, now: now)
+        }
+        if free { dispatcher.offer(FreePlace(server: server.id)) }
+    }
+}

@@ -1,0 +1,134 @@
+import GotoniCore
+import NIOConcurrencyHelpers
+import Synchronization
+
+/// Where the time of one request went, as this gateway saw it. Never its text.
+struct RequestTrace: Sendable {
+    struct Attempt: Sendable {
+        var server: String
+        var role: Server.Role
+        var begin: Nanoseconds
+        /// Nil: there was no connection.
+        var sent: Nanoseconds?
+        var firstByte: Nanoseconds?
+        var end: Nanoseconds
+        /// Of the arrow to another node's part of the trace; told with the request.
+        var flow: UInt64?
+    }
+    /// In the queue.
+    struct Wait: Sendable {
+        var begin: Nanoseconds
+        var end: Nanoseconds
+    }
+
+    var requestID: String
+    var path: String
+    var hops: Int
+    /// What the node that forwarded it told; nil: it came from a client, or no trace runs there.
+    var flow: UInt64?
+    var start: Nanoseconds
+    var end: Nanoseconds
+    var waits: [Wait] = []
+    var attempts: [Attempt] = []
+    var status = 0
+    var error = ""
+    var decision = DecisionRecord()
+    var cachedTokens: Int?
+    var outputTokens: Int?
+    private var isWaiting = false
+
+    init(requestID: String, path: Substring, hops: Int, flow: UInt64?, start: Nanoseconds) {
+        (self.requestID, self.path, self.hops, self.flow) = (requestID, String(path.prefix { $0 != "?" }), hops, flow)
+        (self.start, end) = (start, start)
+    }
+
+    mutating func waits(from now: Nanoseconds) {
+        closeOpen(now)
+        waits.append(Wait(begin: now, end: now))
+        isWaiting = true
+    }
+
+    /// Gives the number of the arrow, where another node serves it.
+    mutating func attempts(_ server: Server, from now: Nanoseconds) -> UInt64? {
+        closeOpen(now)
+        let flow = server.role == .peer ? UInt64.random(in: 1..<1 << 53) : nil
+        attempts.append(Attempt(server: server.name, role: server.role, begin: now, end: now, flow: flow))
+        return flow
+    }
+
+    mutating func sent(at now: Nanoseconds) { change { $0.sent = now } }
+    mutating func gotFirstByte(at now: Nanoseconds) { change { $0.firstByte = now } }
+
+    mutating func ends(at now: Nanoseconds) {
+        closeOpen(now)
+        end = now
+    }
+
+    private mutating func change(_ body: (inout Attempt) -> Void) {
+        if !attempts.isEmpty { body(&attempts[attempts.count - 1]) }
+    }
+
+    /// Ends the wait or the attempt that was under way.
+    private mutating func closeOpen(_ now: Nanoseconds) {
+        if isWaiting {
+            waits[waits.count - 1].end = now
+            isWaiting = false
+        } else {
+            change { if $0.end == $0.begin { $0.end = now } }
+        }
+    }
+}
+
+/// The requests of a trace that runs: the last `capacity` of them.
+final class TraceLog: Sendable {
+    static let capacity = 50_000
+
+    struct Session: Sendable {
+        var id: String
+        /// Times in the file count from here.
+        var base: Nanoseconds
+        /// The same moment, in seconds since 1970.
+        var wall: Double
+        var ring = Ring<RequestTrace>(capacity: TraceLog.capacity)
+        /// With those that the ring no longer has.
+        var ended: UInt64 = 0
+    }
+
+    private let session = NIOLockedValueBox<Session?>(nil)
+    private let runs = Atomic<Bool>(false)
+
+    /// To look at for each request.
+    var isOn: Bool { runs.load(ordering: .relaxed) }
+
+    /// Nil: one runs already.
+    func start(id: String, now: Nanoseconds, wall: Double) -> Session? {
+        session.withLockedValue { session in
+            guard session == nil else { return nil }
+            session = Session(id: id, base: now, wall: wall)
+            runs.store(true, ordering: .relaxed)
+            return session
+        }
+    }
+
+    func add(_ trace: RequestTrace) {
+        session.withLockedValue { session in
+            guard let base = session?.base else { return }
+            var trace = trace
+            // Its head may have been read just before the trace began.
+            trace.start = max(trace.start, base)
+            session?.ring.add(trace)
+            session?.ended += 1
+        }
+    }
+
+    var current: Session? { session.withLockedValue { $0 } }
+
+    /// Nil: none runs.
+    func stop() -> Session? {
+        session.withLockedValue { session in
+            runs.store(false, ordering: .relaxed)
+            defer { session = nil }
+            return session
+        }
+    }
+}
