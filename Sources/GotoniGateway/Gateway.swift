@@ -104,6 +104,8 @@ public final class Gateway: Sendable {
         if configuration.reusePort { for listener in listeners { await SharedPort.handOver(listener) } }
         try? await Task.sleep(nanoseconds: min(settle, configuration.drainTimeout).rawValue)
         for listener in listeners { try? await listener.close().get() }
+        // Peers have heard that we leave, and need not wait for more.
+        dispatcher.mesh?.close()
         while Clock.now() < deadline, dispatcher.counters.connections.load(ordering: .acquiring) > 0 {
             try? await Task.sleep(nanoseconds: 10_000_000)
         }
@@ -224,7 +226,6 @@ public final class Gateway: Sendable {
             mesh.publish(dispatcher.report(isDraining: isDraining, now: now), now: now)
             try? await Task.sleep(nanoseconds: mesh.configuration.interval.rawValue)
         }
-        mesh.close()
     }
 
     // MARK: Servers

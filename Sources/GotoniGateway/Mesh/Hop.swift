@@ -19,7 +19,9 @@ enum Hop {
 
     /// Hops of a node's forward; nil: too many, or no number.
     static func count(_ head: HTTPRequestHead) -> Int? {
-        guard let text = head.headers.first(name: "\(field)"), let hops = Int(text), (0...most).contains(hops) else {
+        guard let text = head.headers.first(name: "\(field)"), let hops = Int(text), (0...most).contains(hops),
+            "\(hops)" == text
+        else {
             return nil
         }
         return hops

@@ -38,6 +38,9 @@ final class Mesh: Sendable {
         self.state = NIOLockedValueBox(state)
     }
 
+    /// Peers that wait for news.
+    var waiting: Int { state.withLockedValue(\.waiting.count) }
+
     var incarnation: UInt64 { state.withLockedValue(\.report.incarnation) }
 
     /// The engine has been sent a prompt with these blocks.

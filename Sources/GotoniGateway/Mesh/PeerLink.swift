@@ -30,6 +30,7 @@ struct PeerLink: Sendable {
                 "/lb/peer?incarnation=\(last?.incarnation ?? 0)&sequence=\(last?.sequence ?? 0)"
                 + (known.map { "&known=\($0)" } ?? "")
             var trouble = ""
+            let asked = Clock.now()
             do {
                 let answer = try await get(path, patience)
                 if answer.status == 200 {
@@ -40,14 +41,16 @@ struct PeerLink: Sendable {
             } catch {
                 trouble = "\(error)"
             }
-            if !trouble.isEmpty {
-                if Task.isCancelled { return }
-                if trouble != complaint {
-                    logger.warning("peer tells no news", metadata: ["peer": "\(server.name)", "why": "\(trouble)"])
-                }
-                try? await Task.sleep(nanoseconds: mesh.configuration.interval.rawValue)
+            if Task.isCancelled { return }
+            if !trouble.isEmpty, trouble != complaint {
+                logger.warning("peer tells no news", metadata: ["peer": "\(server.name)", "why": "\(trouble)"])
             }
             complaint = trouble
+            // A peer that answers at once, whatever is asked, is not asked all the time.
+            let interval = mesh.configuration.interval.rawValue
+            let pause = trouble.isEmpty ? interval / 2 : interval
+            let took = Clock.now().since(asked).rawValue
+            if took < pause { try? await Task.sleep(nanoseconds: pause - took) }
         }
     }
 
