@@ -82,8 +82,16 @@ struct NodeReport: Equatable, Sendable {
     init() {}
 }
 
-enum MeshError: Error, Equatable {
+enum MeshError: Error, Equatable, CustomStringConvertible {
     case malformed
-    /// The peer speaks another version.
     case version(UInt8)
+    case itself
+
+    var description: String {
+        switch self {
+        case .malformed: "its report cannot be read"
+        case .version(let version): "it speaks version \(version) of the report, and this node \(NodeReport.version)"
+        case .itself: "it is this node itself, and gets nothing"
+        }
+    }
 }

@@ -65,18 +65,23 @@ struct PeerLink: Sendable {
         var bytes = body
         let report = try NodeReport(from: &bytes)
         guard report.incarnation != mesh.incarnation else {
-            logger.error("this peer is this node itself; it gets nothing", metadata: ["peer": "\(server.name)"])
             server.state.withLockedValue { $0.health.drain() }
             dispatcher.mark(server, .draining, now: now)
-            throw MeshError.malformed
+            throw MeshError.itself
         }
-        if let before = heard.report, before.incarnation != report.incarnation { heard.memory = PrefixMemory() }
+        let isFirst = heard.report?.incarnation != report.incarnation
+        if isFirst { heard.memory = PrefixMemory() }
         heard.report = report
         // The report counts also when the news behind it cannot be read.
         let free = dispatcher.hear(report, of: server, now: now)
         let chains = try heard.memory.read(&bytes)
-        if report.blockTokens == dispatcher.configuration.router.blockTokens {
+        let isSame = report.blockTokens == dispatcher.configuration.router.blockTokens
+        if isSame {
             dispatcher.hold(chains, at: server, now: now)
+        } else if isFirst {
+            logger.warning(
+                "this peer has blocks of another size: its prompts mean nothing here",
+                metadata: ["peer": "\(server.name)", "block_tokens": "\(report.blockTokens)"])
         }
         if free { dispatcher.offer(FreePlace(server: server.id)) }
     }

@@ -42,7 +42,24 @@ struct PrometheusPage {
         one("gotoni_response_bytes_total", "counter", "Bytes of answers.", counters.bytesOut.load(ordering: .relaxed))
         histogram("gotoni_ttft_seconds", "Time to the first byte of an answer, queueing included.", counters.ttft)
         router(dispatcher)
+        if let mesh = dispatcher.mesh { node(mesh, counters) }
         servers(dispatcher, now: now)
+    }
+
+    private mutating func node(_ mesh: Mesh, _ counters: Counters) {
+        one("gotoni_node_forwards_total", "counter", "Attempts at peers.", counters.toPeers.load(ordering: .relaxed))
+        one(
+            "gotoni_node_queued_forwards_total", "counter", "Of these after a wait here.",
+            counters.queuedToPeers.load(ordering: .relaxed))
+        one(
+            "gotoni_node_received_forwards_total", "counter", "Requests that peers have forwarded.",
+            counters.fromPeers.load(ordering: .relaxed))
+        one(
+            "gotoni_mesh_told_bytes_total", "counter", "Reports and news to peers, without HTTP around them.",
+            mesh.bytesTold.load(ordering: .relaxed))
+        one(
+            "gotoni_mesh_heard_bytes_total", "counter", "Reports and news from peers.",
+            mesh.bytesHeard.load(ordering: .relaxed))
     }
 
     private mutating func router(_ dispatcher: Dispatcher) {

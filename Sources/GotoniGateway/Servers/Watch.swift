@@ -88,6 +88,8 @@ struct Watch: Sendable {
                 found = true
                 known = path
                 let now = Clock.now()
+                let before = server.state.withLockedValue(\.report?.incarnation)
+                if server.role == .local, before != nil, before != report.incarnation { dispatcher.mesh?.forget() }
                 server.state.withLockedValue {
                     $0.report = report
                     $0.reportTime = now
