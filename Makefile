@@ -201,6 +201,8 @@ test-integration: $(SO) $(GOTONI) $(VENV)/ready $(VENV)/plot-ready $(VENV)/clien
 	@Tests/gotoni-engineTests/run --engine $(ENGINE) --python $(VPYTHON) --build $(BUILD)/engine-tests
 	$(say) "the proxy in front of three engines"
 	@Tests/gotoni-proxyTests/run --proxy $(PROXY) --engine $(ENGINE) --python $(VPYTHON) --build $(BUILD)/proxy-tests
+	$(say) "meshes of nodes, each in front of an engine"
+	@Tests/gotoni-lbTests/run --lb $(LB) --engine $(ENGINE) --proxy $(PROXY) --python $(VPYTHON) --build $(BUILD)/lb-tests
 	$(say) "chaos, the small one"
 	@Tests/gotoni-proxyTests/chaos --proxy $(PROXY) --engine $(ENGINE) --requests 5000 --out $(BUILD)/chaos-small
 	$(say) "the live page in a browser"

@@ -213,7 +213,7 @@ public final class Gateway: Sendable {
             let now = Clock.now()
             for server in dispatcher.fleet.all {
                 dispatcher.reconcile(server, now: now)
-                if server.role == .peer { dispatcher.doubt(server, now: now) }
+                if server.role == .peer { dispatcher.reconsider(server, now: now) }
                 if dispatcher.applyLimit(server, now: now) { dispatcher.offer(FreePlace(server: server.id)) }
             }
         }

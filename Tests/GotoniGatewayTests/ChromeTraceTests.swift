@@ -57,14 +57,15 @@ import Testing
             }
             let flow: UInt64? = random.chance(30) ? UInt64(index) : nil
             var trace = RequestTrace(
-                requestID: "r\(index)\n", path: "/v1/chat/completions?x=1", hops: flow == nil ? 0 : 1, flow: flow,
-                start: now)
+                session: 1, requestID: "r\(index)\n", path: "/v1/chat/completions?x=1", hops: flow == nil ? 0 : 1,
+                flow: flow, start: now, received: later())
             for _ in 0..<random.pick(0...3) {
                 if random.chance(40) { trace.waits(from: later()) }
                 _ = trace.attempts(servers[random.pick(0...2)], from: later())
                 guard random.chance(80) else { continue }
                 trace.sent(at: later())
-                if random.chance(80) { trace.gotFirstByte(at: later()) }
+                trace.gotAnswer(200)
+                if random.chance(80) { trace.gotFirstByte(at: later()) } else { trace.failed("cut \"off\"") }
             }
             trace.ends(at: later())
             log.add(trace)
@@ -103,12 +104,27 @@ import Testing
         #expect(log.start(id: "t", now: Nanoseconds(0), wall: 0) == nil)
         for index in 0..<TraceLog.capacity + 3 {
             var trace = RequestTrace(
-                requestID: "r\(index)", path: "/", hops: 0, flow: nil, start: Nanoseconds(UInt64(index)))
+                session: 1, requestID: "r\(index)", path: "/", hops: 0, flow: nil,
+                start: Nanoseconds(UInt64(index)), received: Nanoseconds(UInt64(index)))
             trace.ends(at: Nanoseconds(UInt64(index) + 1))
             log.add(trace)
         }
         let file = try read(try #require(log.stop()))
         #expect(file.otherData.requests == TraceLog.capacity && file.otherData.dropped_requests == 3)
-        #expect(log.stop() == nil && !log.isOn)
+        #expect(log.stop() == nil && log.running == 0)
+    }
+
+    /// A request that began in one session and ends in the next is in neither: its times would not fit.
+    @Test func whatBeganBeforeIsNotInTheNext() throws {
+        let log = TraceLog()
+        let first = try #require(log.start(id: "s", now: Nanoseconds(0), wall: 0))
+        var trace = RequestTrace(
+            session: first.number, requestID: "r", path: "/", hops: 0, flow: nil, start: Nanoseconds(1),
+            received: Nanoseconds(2))
+        _ = log.stop()
+        _ = log.start(id: "t", now: Nanoseconds(100), wall: 0)
+        trace.ends(at: Nanoseconds(200))
+        log.add(trace)
+        #expect(try #require(log.stop()).ended == 0)
     }
 }

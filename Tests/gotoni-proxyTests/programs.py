@@ -1,4 +1,4 @@
-"""Proxies and engines under test. Only what was started here is ever ended, by its process id."""
+"""Gateways and engines under test. Only what was started here is ever ended, by its process id."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class Program:
                 command, stdout=subprocess.PIPE, stderr=log, env={**os.environ, **(environment or {})}
             )
         self.output = b""
+        self.was_killed = False
         self.line = self.next_line()
         self.port = int(self.line.rsplit(":", 1)[1])
         self.pid = self.process.pid
@@ -73,6 +74,7 @@ class Program:
 
     def kill(self) -> None:
         """At once, as a machine that fails."""
+        self.was_killed = self.was_killed or self.process.poll() is None
         self.process.kill()
         self.process.wait()
         if self.process.stdout:
@@ -99,25 +101,8 @@ class Engine(Program):
         return int(self.metric("num_requests_total") + self.metric("num_aborted_requests_total"))
 
 
-class Proxy(Program):
-    """A proxy that looks at its servers more often than the default, so that checks are short."""
-
-    DEFAULTS = {"--probe-interval": "50ms", "--metrics-interval": "50ms", "--log-level": "info", "--threads": "2"}
-
-    def __init__(
-        self,
-        *options: str,
-        servers: list[str] | None = None,
-        environment: dict[str, str] | None = None,
-        listen: str = "127.0.0.1:0",
-        ready: bool = True,
-    ) -> None:
-        defaults = [word for name, value in self.DEFAULTS.items() if name not in options for word in (name, value)]
-        named = [word for server in servers or [] for word in ("--server", server)]
-        super().__init__([PROXY, "--listen", listen, *named, *defaults, *options], environment)
-        self.url = self.line.split()[-1]
-        if ready and servers:
-            self.until_up(len(servers))
+class Gateway(Program):
+    """A program that serves requests at other servers, asked as its clients and its operators do."""
 
     def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
         return ask(self.port, method, path, body, headers)
@@ -181,6 +166,27 @@ class Proxy(Program):
         return self.wait()
 
 
+class Proxy(Gateway):
+    """A proxy that looks at its servers more often than the default, so that checks are short."""
+
+    DEFAULTS = {"--probe-interval": "50ms", "--metrics-interval": "50ms", "--log-level": "info", "--threads": "2"}
+
+    def __init__(
+        self,
+        *options: str,
+        servers: list[str] | None = None,
+        environment: dict[str, str] | None = None,
+        listen: str = "127.0.0.1:0",
+        ready: bool = True,
+    ) -> None:
+        defaults = [word for name, value in self.DEFAULTS.items() if name not in options for word in (name, value)]
+        named = [word for server in servers or [] for word in ("--server", server)]
+        super().__init__([PROXY, "--listen", listen, *named, *defaults, *options], environment)
+        self.url = self.line.split()[-1]
+        if ready and servers:
+            self.until_up(len(servers))
+
+
 def chat(content: str, tokens: int = 4, **more: Any) -> dict[str, Any]:
     return {"model": "simulated", "max_tokens": tokens, "messages": [{"role": "user", "content": content}], **more}
 
@@ -200,33 +206,34 @@ def metrics(text: str) -> dict[str, float]:
     return found
 
 
-def run(*options: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
-    """Status and words of a proxy that ends by itself."""
+def run(*options: str, environment: dict[str, str] | None = None, program: str = "") -> tuple[int, str]:
+    """Status and words of a proxy, or another program, that ends by itself."""
+    command = [program or PROXY, *options]
     done = subprocess.run(
-        [PROXY, *options], capture_output=True, text=True, timeout=LIMIT_S, env={**os.environ, **(environment or {})}
+        command, capture_output=True, text=True, timeout=LIMIT_S, env={**os.environ, **(environment or {})}
     )
     return done.returncode, done.stdout + done.stderr
 
 
 @contextlib.contextmanager
 def started(*programs: Program) -> Iterator[None]:
-    """Ends them, whatever happens; a proxy that was not ended by the check must end well."""
+    """Ends them, whatever happens; a gateway that was not ended by the check must end well."""
     try:
         yield
     except BaseException:
         for program in programs:
-            if isinstance(program, Proxy):
-                print(f"the proxy's last words: {program.words()[-2000:]}")
+            if isinstance(program, Gateway):
+                print(f"last words of the gateway at {program.port}: {program.words()[-2000:]}")
         raise
     finally:
-        ends = [program.process.poll() for program in programs]
+        ends = [None if program.was_killed else program.process.poll() for program in programs]
         for program in programs:
             program.kill()
     # A trap ends with a signal; what the check ended by itself is not among these.
     crashed = [
         program.words()
         for program, end in zip(programs, ends)
-        if isinstance(program, Proxy) and end is not None and end < 0
+        if isinstance(program, Gateway) and end is not None and end < 0
     ]
     assert not crashed, f"it crashed: {crashed}"
 

@@ -110,14 +110,20 @@ final class Dispatcher: Sendable {
         return tried + peers
     }
 
-    /// A server for a request without a prompt: the nearest that is up.
+    /// The engine of this node takes requests.
+    var localIsUp: Bool { fleet.mesh.local?.state.withLockedValue { $0.health.state == .up } ?? false }
+
+    /// A server for a request without a prompt: the nearest that is up, of peers those that say that they have room.
     func anyServer(excluding: [ServerID]) -> Server? {
-        fleet.all.filter { server in
-            !excluding.contains(server.id) && server.state.withLockedValue { $0.health.state == .up }
-        }.min { a, b in
-            let (a, b) = (a.state.withLockedValue(\.rtt.least), b.state.withLockedValue(\.rtt.least))
-            return (a ?? .infinity) < (b ?? .infinity)
+        func distance(_ server: Server) -> Double? {
+            server.state.withLockedValue { state in
+                guard state.health.state == .up, server.role != .peer || state.limitInForce > 0 else { return nil }
+                return server.role == .local ? 0 : state.rtt.least ?? .infinity
+            }
         }
+        return fleet.all.filter { !excluding.contains($0.id) }.compactMap { server in
+            distance(server).map { (server, $0) }
+        }.min { $0.1 < $1.1 }?.0
     }
 
     func firstToken(_ ticket: Ticket, now: Nanoseconds) {
@@ -299,6 +305,7 @@ final class Dispatcher: Sendable {
                 ])
             server.state.withLockedValue { $0.downtime.begins(now: now) }
             counters.ejections.add(1, ordering: .relaxed)
+            if isDead, server.role == .local { mesh?.forget() }
             mark(server, isDead ? .down : .draining, now: now)
         }
     }
@@ -361,14 +368,19 @@ final class Dispatcher: Sendable {
         }
     }
 
-    /// A peer that has said nothing for long gets nothing until it does.
-    func doubt(_ server: Server, now: Nanoseconds) {
-        let isSilent = server.state.withLockedValue { state in
-            guard let heard = state.nodeTime, now.since(heard) > PeerLink.silence, state.limit > 0 else { return false }
+    /// A peer that has said nothing for long gets nothing until it does; one that has said something since it was ejected
+    /// need not be heard again.
+    func reconsider(_ server: Server, now: Nanoseconds) {
+        let (isSilent, isBack) = server.state.withLockedValue { state in
+            guard let heard = state.nodeTime else { return (false, false) }
+            guard now.since(heard) > PeerLink.silence, state.limit > 0 else {
+                return (false, state.health.ejectedAt.map { heard > $0 } ?? false)
+            }
             state.limit = 0
-            return true
+            return (true, false)
         }
         if isSilent { applyLimit(server, now: now) }
+        if isBack { answered(server, isProbe: true, now: now) }
     }
 
     /// What to tell peers of this node.

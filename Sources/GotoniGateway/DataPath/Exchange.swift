@@ -94,9 +94,11 @@ final class Exchange: UpstreamUser, Waiter {
         if hops > 0 { dispatcher.counters.fromPeers.add(1, ordering: .relaxed) }
         dispatcher.counters.underWay.add(1, ordering: .relaxed)
         if endpoint != nil {
-            if dispatcher.traces.isOn {
-                let flow = hops > 0 ? Hop.flow(head) : nil
-                trace = RequestTrace(requestID: requestID, path: path, hops: hops, flow: flow, start: start)
+            let session = dispatcher.traces.running
+            if session != 0 {
+                trace = RequestTrace(
+                    session: session, requestID: requestID, path: path, hops: hops,
+                    flow: hops > 0 ? Hop.flow(head) : nil, start: start, received: Clock.now())
             }
             do throws(BodyError) {
                 facts = try read()
@@ -150,7 +152,10 @@ final class Exchange: UpstreamUser, Waiter {
         case .saturated: enqueue(triedAt: releases)
         case .noServer:
             // Servers that have not answered yet may do so any moment.
-            let hopes = dispatcher.fleet.all.contains { $0.state.withLockedValue { $0.health.state == .unknown } }
+            let hopes = dispatcher.fleet.all.contains { server in
+                (hops < Hop.most || server.role == .local)
+                    && server.state.withLockedValue { $0.health.state == .unknown }
+            }
             if hopes { enqueue(triedAt: releases) } else { refuse(.noServer) }
         case .range:
             refuse(.badRequest("prompt_too_long", "the prompt has more tokens than this proxy accepts", status: 413))
@@ -296,6 +301,7 @@ final class Exchange: UpstreamUser, Waiter {
     }
 
     private func begin(_ answer: ResponseReader.Head) throws(ResponseError) {
+        trace?.gotAnswer(answer.status)
         if answer.status >= 400, let server {
             let failure = Failure.status(answer.status)
             let (remedy, blame) = policy.decide(
@@ -317,10 +323,9 @@ final class Exchange: UpstreamUser, Waiter {
         }
         out.writeStaticString("x-request-id: ")
         out.writeString(requestID)
-        if let queuedAt {
-            let waited = record.queue == 0 ? sentAt.since(queuedAt).milliseconds : record.queue
-            record.queue = waited
-            out.writeString("\r\nx-queue-wait-ms: \(Int(waited.rounded()))")
+        if let queuedAt, record.queue == 0 { record.queue = sentAt.since(queuedAt).milliseconds }
+        if queuedAt != nil || answer.queueWait != nil {
+            out.writeString("\r\nx-queue-wait-ms: \(Int(record.queue.rounded()) + min(answer.queueWait ?? 0, 1 << 40))")
         }
         out.writeStaticString(keepsClient ? "\r\n\r\n" : "\r\nconnection: close\r\n\r\n")
         let rest = pending
@@ -425,6 +430,7 @@ final class Exchange: UpstreamUser, Waiter {
 
     private func failed(_ failure: Failure) {
         guard let server else { return }
+        trace?.failed("\(failure)")
         let (remedy, blame) = policy.decide(
             failure, stage == .streaming ? .streaming : .beforeFirstByte, retried: retried,
             isRepeatable: isRepeatable)
@@ -562,7 +568,12 @@ final class Exchange: UpstreamUser, Waiter {
         let limits = dispatcher.configuration
         switch stage {
         case .queued:
-            if now >= queueDeadline { refuse(.queueTimeout) }
+            if now >= queueDeadline {
+                refuse(.queueTimeout)
+            } else if hops >= Hop.most, !dispatcher.localIsUp {
+                // Nobody else may serve it from here, but where it came from others can be asked.
+                refuse(.noServer)
+            }
         case .awaiting:
             signOfLife(now)
             if limits.firstByteTimeout.rawValue > 0, now.since(sentAt) > limits.firstByteTimeout {

@@ -27,6 +27,8 @@ struct ResponseReader {
         var isEventStream: Bool
         /// Seconds of a Retry-After given as a number.
         var retryAfter: Int?
+        /// Milliseconds in the queue of the gateway that answered.
+        var queueWait: Int?
         /// The status line and the fields that are passed on, each ending in CRLF, without the empty line.
         var fields: ByteBuffer
     }
@@ -185,7 +187,8 @@ extension ResponseReader {
     private static func parse(_ bytes: ByteBuffer, toHEAD: Bool) throws(ResponseError) -> Head {
         var fields = ByteBufferAllocator().buffer(capacity: bytes.readableBytes + 160)
         var head = Head(
-            status: 0, framing: .none, keepAlive: true, isEventStream: false, retryAfter: nil, fields: ByteBuffer())
+            status: 0, framing: .none, keepAlive: true, isEventStream: false, retryAfter: nil, queueWait: nil,
+            fields: ByteBuffer())
         let isRead = bytes.withUnsafeReadableBytes { raw -> Bool in
             var length: Int?
             var isChunked = false
@@ -225,6 +228,10 @@ extension ResponseReader {
                 case 11 where field.name.equals("retry-after"): head.retryAfter = field.value.number
                 // The engine's name for the request; ours went there with it.
                 case 12 where field.name.equals("x-request-id"): continue
+                case 15 where field.name.equals("x-queue-wait-ms"):
+                    // Written anew, with the wait here.
+                    head.queueWait = field.value.number
+                    continue
                 default:
                     if field.name.isHopByHop || alsoDropped.contains(field.name) { continue }
                 }

@@ -91,7 +91,7 @@ enum UpstreamRequest {
             case 9: return bytes.equals(Hop.flowField)
             case 12: return bytes.equals("x-request-id")
             case 14: return bytes.equals("content-length")
-            case 15: return bytes.equals("x-forwarded-for")
+            case 15: return bytes.equals("x-forwarded-for") || bytes.equals("x-queue-wait-ms")
             default: return bytes.isHopByHop
             }
         }

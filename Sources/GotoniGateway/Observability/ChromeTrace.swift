@@ -3,7 +3,8 @@ import NIOCore
 
 /// A trace as a Chrome JSON object, which ui.perfetto.dev opens: one event a line.
 ///
-///     process NODE              a track for each request at one time: `request`, in it `local` or `forward` per attempt;
+///     process NODE              a track for each request at one time: `request`, in it `read` (until its body had come) and `local`
+///                               or `forward` per attempt;
 ///                               the queue as asynchronous spans
 ///     process of each engine    a track for each of its slots: `process`, in it `prefill` (until the first byte) and `decode`
 ///
@@ -42,11 +43,13 @@ struct ChromeTrace {
             write(request, number, lane: lanes[Self.gateway, default: Lanes()].take(request.start, request.end))
         }
         // An engine's slots are taken in the order of attempts, not of requests.
-        let served = requests.flatMap { request in request.attempts.filter { $0.role != .peer }.map { (request, $0) } }
-            .sorted { $0.1.begin < $1.1.begin }
-        for (request, attempt) in served {
+        let served = requests.flatMap { request in
+            request.attempts.filter { $0.role != .peer }.enumerated().map { (request, $0.offset == 0, $0.element) }
+        }.sorted { $0.2.begin < $1.2.begin }
+        for (request, isFirst, attempt) in served {
             let pid = pids[attempt.server] ?? 0
-            write(attempt, of: request, pid, lanes[pid, default: Lanes()].take(attempt.begin, attempt.end))
+            let lane = lanes[pid, default: Lanes()].take(attempt.begin, attempt.end)
+            write(attempt, of: request, isFirst: isFirst, pid, lane)
         }
         for (pid, lanes) in lanes.sorted(by: { $0.key < $1.key }) {
             for lane in 0..<lanes.count {
@@ -84,8 +87,9 @@ struct ChromeTrace {
         if let output = request.outputTokens { args += ",\"output_tokens\":\(output)" }
         if !request.error.isEmpty { args += ",\"error\":\(JSONText.quoted(request.error))" }
         slice("request", Self.gateway, lane, request.start, request.end, args)
+        if request.received > request.start { slice("read", Self.gateway, lane, request.start, request.received, "") }
         for attempt in request.attempts {
-            let target = "\"to\":\(JSONText.quoted(attempt.server))"
+            let target = "\"to\":\(JSONText.quoted(attempt.server))\(Self.outcome(attempt))"
             guard attempt.role == .peer else {
                 slice("local", Self.gateway, lane, attempt.begin, attempt.end, target)
                 continue
@@ -112,11 +116,18 @@ struct ChromeTrace {
         }
     }
 
-    private mutating func write(_ attempt: RequestTrace.Attempt, of request: RequestTrace, _ pid: Int, _ lane: Int) {
+    private static func outcome(_ attempt: RequestTrace.Attempt) -> String {
+        (attempt.status.map { ",\"status\":\($0)" } ?? "")
+            + (attempt.failure.isEmpty ? "" : ",\"error\":\(JSONText.quoted(attempt.failure))")
+    }
+
+    /// `isFirst`: of the request's attempts here, where the arrow ends.
+    private mutating func write(
+        _ attempt: RequestTrace.Attempt, of request: RequestTrace, isFirst: Bool, _ pid: Int, _ lane: Int
+    ) {
         slice(
             "process", pid, lane, attempt.begin, attempt.end,
-            "\"req\":\(JSONText.quoted(request.requestID)),\"status\":\(request.status)")
-        let isFirst = request.attempts.first { $0.role != .peer }?.begin == attempt.begin
+            "\"req\":\(JSONText.quoted(request.requestID))\(Self.outcome(attempt))")
         if isFirst, let flow = request.flow { arrow("f", flow, pid, lane, attempt.begin, attempt.end) }
         guard let sent = attempt.sent else { return }
         // Behind the arrow's end, which would bind to it otherwise.

@@ -12,6 +12,10 @@ struct RequestTrace: Sendable {
         var sent: Nanoseconds?
         var firstByte: Nanoseconds?
         var end: Nanoseconds
+        /// Of the answer; nil: there was none.
+        var status: Int?
+        /// Why the attempt came to nothing; empty: it did not.
+        var failure = ""
         /// Of the arrow to another node's part of the trace; told with the request.
         var flow: UInt64?
     }
@@ -21,12 +25,16 @@ struct RequestTrace: Sendable {
         var end: Nanoseconds
     }
 
+    /// Which session it belongs to: one that ends in another would not fit there.
+    let session: UInt64
     var requestID: String
     var path: String
     var hops: Int
     /// What the node that forwarded it told; nil: it came from a client, or no trace runs there.
     var flow: UInt64?
+    /// When its head had come, and when all of it.
     var start: Nanoseconds
+    let received: Nanoseconds
     var end: Nanoseconds
     var waits: [Wait] = []
     var attempts: [Attempt] = []
@@ -37,7 +45,11 @@ struct RequestTrace: Sendable {
     var outputTokens: Int?
     private var isWaiting = false
 
-    init(requestID: String, path: Substring, hops: Int, flow: UInt64?, start: Nanoseconds) {
+    init(
+        session: UInt64, requestID: String, path: Substring, hops: Int, flow: UInt64?, start: Nanoseconds,
+        received: Nanoseconds
+    ) {
+        (self.session, self.received) = (session, received)
         (self.requestID, self.path, self.hops, self.flow) = (requestID, String(path.prefix { $0 != "?" }), hops, flow)
         (self.start, end) = (start, start)
     }
@@ -58,6 +70,9 @@ struct RequestTrace: Sendable {
 
     mutating func sent(at now: Nanoseconds) { change { $0.sent = now } }
     mutating func gotFirstByte(at now: Nanoseconds) { change { $0.firstByte = now } }
+
+    mutating func gotAnswer(_ status: Int) { change { $0.status = status } }
+    mutating func failed(_ why: String) { change { $0.failure = why } }
 
     mutating func ends(at now: Nanoseconds) {
         closeOpen(now)
@@ -84,6 +99,7 @@ final class TraceLog: Sendable {
     static let capacity = 50_000
 
     struct Session: Sendable {
+        let number: UInt64
         var id: String
         /// Times in the file count from here.
         var base: Nanoseconds
@@ -95,24 +111,26 @@ final class TraceLog: Sendable {
     }
 
     private let session = NIOLockedValueBox<Session?>(nil)
-    private let runs = Atomic<Bool>(false)
+    private let sessions = Atomic<UInt64>(0)
+    private let runs = Atomic<UInt64>(0)
 
-    /// To look at for each request.
-    var isOn: Bool { runs.load(ordering: .relaxed) }
+    /// The number of the session that runs; 0: none. To look at for each request.
+    var running: UInt64 { runs.load(ordering: .relaxed) }
 
     /// Nil: one runs already.
     func start(id: String, now: Nanoseconds, wall: Double) -> Session? {
         session.withLockedValue { session in
             guard session == nil else { return nil }
-            session = Session(id: id, base: now, wall: wall)
-            runs.store(true, ordering: .relaxed)
+            let number = sessions.add(1, ordering: .relaxed).newValue
+            session = Session(number: number, id: id, base: now, wall: wall)
+            runs.store(number, ordering: .relaxed)
             return session
         }
     }
 
     func add(_ trace: RequestTrace) {
         session.withLockedValue { session in
-            guard let base = session?.base else { return }
+            guard let base = session?.base, session?.number == trace.session else { return }
             var trace = trace
             // Its head may have been read just before the trace began.
             trace.start = max(trace.start, base)
@@ -126,7 +144,7 @@ final class TraceLog: Sendable {
     /// Nil: none runs.
     func stop() -> Session? {
         session.withLockedValue { session in
-            runs.store(false, ordering: .relaxed)
+            runs.store(0, ordering: .relaxed)
             defer { session = nil }
             return session
         }

@@ -39,6 +39,8 @@ struct ServerHealth: Equatable, Sendable {
     private(set) var consecutiveFailures = 0
     private(set) var consecutiveProbeFailures = 0
     private(set) var ejections = 0
+    /// Nil: it is not ejected.
+    private(set) var ejectedAt: Nanoseconds?
     private(set) var ejectedUntil = Nanoseconds(0)
     /// The limit grows from `rampFrom` at `rampStart`; nil: it is in force in full.
     private(set) var ramp: Ramp?
@@ -74,6 +76,7 @@ struct ServerHealth: Equatable, Sendable {
             return .nowUp
         case .ejected where now >= ejectedUntil:
             state = .up
+            ejectedAt = nil
             consecutiveFailures = 0
             ramp = Ramp(start: now, from: 1)
             return .nowUp
@@ -106,12 +109,16 @@ struct ServerHealth: Equatable, Sendable {
         return true
     }
 
-    mutating func drain() { state = .draining }
+    mutating func drain() {
+        state = .draining
+        ejectedAt = nil
+    }
     /// It is up once it has answered.
     mutating func undrain() { if state == .draining { state = .unknown } }
 
     private mutating func eject(isDead: Bool, now: Nanoseconds, _ settings: Settings) -> Change {
         state = .ejected
+        ejectedAt = now
         let doublings = min(ejections, 16)
         let length = min(settings.longestEjection.rawValue, settings.ejection.rawValue << UInt64(doublings))
         ejectedUntil = Nanoseconds(now.rawValue + length)
