@@ -132,6 +132,15 @@ import Testing
         }
     }
 
+    /// Who is silent is out at once, whatever the floor says, and back with the next word.
+    @Test func theSilentComeBackWithTheirNextWord() {
+        var health = up()
+        #expect(health.fellSilent(now: seconds(3)) == .nowEjected(isDead: false))
+        #expect(health.fellSilent(now: seconds(4)) == .none && health.ejectedAt == seconds(3))
+        #expect(health.answered(isProbe: true, now: seconds(3), settings) == .nowUp)
+        #expect(health.ejectedAt == nil && health.ejections == 0)
+    }
+
     @Test func slowStart() {
         var health = ejected()
         _ = health.answered(isProbe: true, now: seconds(10), settings)

@@ -371,15 +371,16 @@ final class Dispatcher: Sendable {
     /// A peer that has said nothing for long gets nothing until it does; one that has said something since it was ejected
     /// need not be heard again.
     func reconsider(_ server: Server, now: Nanoseconds) {
-        let (isSilent, isBack) = server.state.withLockedValue { state in
-            guard let heard = state.nodeTime else { return (false, false) }
-            guard now.since(heard) > PeerLink.silence, state.limit > 0 else {
-                return (false, state.health.ejectedAt.map { heard > $0 } ?? false)
+        let (change, isBack) = server.state.withLockedValue { state in
+            guard let heard = state.nodeTime else { return (ServerHealth.Change.none, false) }
+            guard now.since(heard) > PeerLink.silence(roundTrip: state.rtt.most) else {
+                return (.none, state.health.ejectedAt.map { heard > $0 } ?? false)
             }
-            state.limit = 0
-            return (true, false)
+            let change = state.health.fellSilent(now: now)
+            if change != .none { state.lastFailure = "it is silent" }
+            return (change, false)
         }
-        if isSilent { applyLimit(server, now: now) }
+        apply(change, server, now: now)
         if isBack { answered(server, isProbe: true, now: now) }
     }
 

@@ -11,8 +11,12 @@ struct PeerLink: Sendable {
     let mesh: Mesh
     let logger: Logger
 
-    /// A peer that has said nothing for so long gets nothing: two heartbeats.
-    static let silence = Nanoseconds(milliseconds: 2_000)
+    /// A peer that has said nothing for so long gets nothing: two heartbeats, and the way. `roundTrip`: in milliseconds.
+    static func silence(roundTrip: Double?) -> Nanoseconds {
+        Mesh.heartbeat.plus(Mesh.heartbeat).plus(Nanoseconds(milliseconds: way(roundTrip)))
+    }
+
+    private static func way(_ roundTrip: Double?) -> Double { min(roundTrip ?? 100, 1_000) }
 
     /// What has been heard.
     struct Heard {
@@ -56,8 +60,8 @@ struct PeerLink: Sendable {
 
     /// The heartbeat and three round trips, one of which may be a new connection's.
     private var patience: Nanoseconds {
-        let roundTrip = server.state.withLockedValue(\.rtt.most) ?? 100
-        return Mesh.heartbeat.plus(Nanoseconds(milliseconds: max(300, 3 * min(roundTrip, 1_000))))
+        let roundTrip = server.state.withLockedValue(\.rtt.most)
+        return Mesh.heartbeat.plus(Nanoseconds(milliseconds: max(300, 3 * Self.way(roundTrip))))
     }
 
     private func hear(_ body: ByteBuffer, _ heard: inout Heard, now: Nanoseconds) throws {

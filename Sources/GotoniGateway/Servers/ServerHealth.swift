@@ -98,6 +98,13 @@ struct ServerHealth: Equatable, Sendable {
         return eject(isDead: isDead, now: now, settings)
     }
 
+    /// It should have said something by now. It is back with its next word.
+    mutating func fellSilent(now: Nanoseconds) -> Change {
+        guard state == .up else { return .none }
+        (state, ejectedAt, ejectedUntil) = (.ejected, now, now)
+        return .nowEjected(isDead: false)
+    }
+
     /// It said that it is overloaded while `inFlight` requests of ours were there.
     mutating func overloaded(inFlight: Int, now: Nanoseconds) {
         ramp = Ramp(start: now, from: max(1, inFlight * 7 / 10))

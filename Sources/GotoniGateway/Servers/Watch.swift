@@ -60,7 +60,8 @@ struct Watch: Sendable {
                             try router.observeRTT(server.id, cost, now: now)
                         }
                     }
-                    dispatcher.answered(server, isProbe: true, now: now)
+                    // A node that answers and tells nothing is no peer yet.
+                    if !isPeer { dispatcher.answered(server, isProbe: true, now: now) }
                     // The first answer of a connection is no measure; the second will be, if the server keeps it.
                     isAgain = answer.roundTrip == nil && !isAgain
                     if isAgain { continue }
@@ -79,6 +80,7 @@ struct Watch: Sendable {
     /// Load. What an engine does not tell stays unknown.
     private func poll(_ pools: NIOLoopBoundBox<UpstreamPool?>) async {
         var known: String? = dispatcher.configuration.metricsPath
+        var lastFound: Nanoseconds?
         while !Task.isCancelled {
             var found = false
             for path in known.map({ [$0] }) ?? Self.paths {
@@ -88,6 +90,7 @@ struct Watch: Sendable {
                 found = true
                 known = path
                 let now = Clock.now()
+                lastFound = now
                 let before = server.state.withLockedValue(\.report?.incarnation)
                 if server.role == .local, before != nil, before != report.incarnation { dispatcher.mesh?.forget() }
                 server.state.withLockedValue {
@@ -101,9 +104,11 @@ struct Watch: Sendable {
                 break
             }
             if !found, known != dispatcher.configuration.metricsPath { known = nil }
-            // An engine without metrics is asked again, but not all the time.
+            // An engine without metrics is asked again, but not all the time; one that has just had some may restart.
             let interval = dispatcher.configuration.metricsInterval
-            await pause(found ? interval : max(interval, Nanoseconds(milliseconds: 5_000)))
+            let seldom = Nanoseconds(milliseconds: 5_000)
+            let mayReturn = lastFound.map { Clock.now().since($0) < seldom } ?? false
+            await pause(found || mayReturn ? interval : max(interval, seldom))
         }
     }
 
