@@ -116,6 +116,11 @@ bench-peers: $(PROXY) $(VENV)/plot-ready
 	@scripts/check-deps peers
 	@benchmark/peers/run --gotoni-proxy $(PROXY) --out $(BUILD)/peers $(ARGS)
 
+## bench-forms       one proxy or balancers at the nodes: GORGO's own comparison (half an hour; ARGS=--quick for a minute)
+.PHONY: bench-forms
+bench-forms: $(LB) $(VENV)/forms-ready
+	@benchmark/forms/run --bin $(BIN) --python $(VPYTHON) --out $(BUILD)/forms $(ARGS)
+
 ## check-trace       three nodes, 10,000 requests, one trace: in Perfetto's own trace processor (TRACE=file for yours; wants Node)
 .PHONY: check-trace
 check-trace: $(VENV)/perfetto-ready $(if $(TRACE),,$(LB))
@@ -271,6 +276,11 @@ $(VENV)/ready: bindings/python/requirements-dev.txt | $(VENV)/made
 $(VENV)/client-ready: Tests/gotoni-proxyTests/requirements.txt Tests/gotoni-engineTests/requirements.txt | $(VENV)/made
 	$(say) "httpx and OpenAI's client, into $(VENV)"
 	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check $(addprefix -r ,$^)
+	@touch $@
+
+$(VENV)/forms-ready: benchmark/forms/requirements.txt | $(VENV)/made
+	$(say) "aiohttp and matplotlib, into $(VENV)"
+	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 $(VENV)/perfetto-ready: Tests/gotoni-lbTests/perfetto-requirements.txt | $(VENV)/made

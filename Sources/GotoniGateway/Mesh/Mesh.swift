@@ -6,7 +6,8 @@ import Synchronization
 /// What this node tells its peers, and those that wait for news of it. Any thread.
 ///
 /// Peers ask (`GET /lb/peer`), and are answered when something has changed, at most every `interval`, or after
-/// `heartbeat`. So two nodes need no third, a lost answer is asked for again, and who asks has shown that it is alive.
+/// `heartbeat`. So two nodes need no third, a lost answer is asked for again, and who asks has shown that it is alive. The
+/// next question takes a round trip to come, so between far nodes news come once in a round trip.
 final class Mesh: Sendable {
     let configuration: MeshConfiguration
     private let state: NIOLockedValueBox<State>

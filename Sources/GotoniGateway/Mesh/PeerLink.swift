@@ -16,7 +16,8 @@ struct PeerLink: Sendable {
         Mesh.heartbeat.plus(Mesh.heartbeat).plus(Nanoseconds(milliseconds: way(roundTrip)))
     }
 
-    private static func way(_ roundTrip: Double?) -> Double { min(roundTrip ?? 100, 1_000) }
+    /// Before it has been measured it may be long.
+    private static func way(_ roundTrip: Double?) -> Double { min(roundTrip ?? 1_000, 1_000) }
 
     /// What has been heard.
     struct Heard {
