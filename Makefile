@@ -199,7 +199,7 @@ test-sanitizers: | deps
 
 ## test-integration  the built library from C, Python and Swift; examples; wheel; a short fuzz run
 .PHONY: test-integration
-test-integration: $(SO) $(GOTONI) $(VENV)/ready $(VENV)/plot-ready $(VENV)/client-ready
+test-integration: $(SO) $(GOTONI) $(VENV)/ready $(VENV)/plot-ready $(VENV)/client-ready $(VENV)/forms-ready
 	@scripts/check-deps test
 	$(say) "C library through its header"
 	@$(MAKE) --no-print-directory -s install PREFIX=$(STAGE)
@@ -219,6 +219,7 @@ test-integration: $(SO) $(GOTONI) $(VENV)/ready $(VENV)/plot-ready $(VENV)/clien
 	@Tests/gotoni-proxyTests/run --proxy $(PROXY) --engine $(ENGINE) --python $(VPYTHON) --build $(BUILD)/proxy-tests
 	$(say) "meshes of nodes, each in front of an engine"
 	@Tests/gotoni-lbTests/run --lb $(LB) --engine $(ENGINE) --proxy $(PROXY) --python $(VPYTHON) --build $(BUILD)/lb-tests
+	@$(VPYTHON) -m pytest -q -p no:cacheprovider benchmark/forms
 	$(say) "chaos, the small one"
 	@Tests/gotoni-proxyTests/chaos --proxy $(PROXY) --engine $(ENGINE) --requests 5000 --out $(BUILD)/chaos-small
 	$(say) "the live page in a browser"

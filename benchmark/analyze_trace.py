@@ -296,19 +296,27 @@ class Accountant:
 def client_requests(trace: Trace) -> tuple[list[Request], int]:
     """Those that no gateway sent on, and how many a proxy did: they are in its own requests already."""
     own = [request for request in trace.requests if request.slice.args["hops"] == 0]
-    outer: dict[str, list[Request]] = collections.defaultdict(list)
-    for request in own:
-        outer[request.id].append(request)
     slack = nanoseconds(2 * trace.error_us)
+    # Attempts by the request's id and their node, in order: clients may give many requests one id.
+    attempts: dict[str, dict[str, list[Slice]]] = collections.defaultdict(lambda: collections.defaultdict(list))
+    for request in own:
+        attempts[request.id][request.node] += [child for child in request.slice.children if child.name != "read"]
+    for by_node in attempts.values():
+        for children in by_node.values():
+            children.sort(key=lambda child: child.begin)
 
     def is_inner(request: Request) -> bool:
-        return any(
-            other.node != request.node and other.slice.length > request.slice.length
-            and any(attempt.begin - slack <= request.slice.begin and request.slice.end <= attempt.end + slack
-                    for attempt in other.slice.children)
-            for other in outer[request.id])
+        """Whether an attempt of another node spans it: of those that had begun by then, one of the last."""
+        for node, children in attempts[request.id].items():
+            if node == request.node:
+                continue
+            last = bisect.bisect_right(children, request.slice.begin + slack, key=lambda child: child.begin)
+            for child in children[max(0, last - 1_000):last]:
+                if child.length > request.slice.length and request.slice.end <= child.end + slack:
+                    return True
+        return False
 
-    found = [request for request in own if len(outer[request.id]) == 1 or not is_inner(request)]
+    found = [request for request in own if not is_inner(request)]
     return found, len(own) - len(found)
 
 

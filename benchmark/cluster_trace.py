@@ -10,7 +10,8 @@ GOTONI_ADMIN_TOKEN is sent as bearer token, if it is set. Nothing but Python's s
 One clock: each node is asked several times over one connection what time its trace has. Its clock stands at that time
 in the middle of the round trip, give or take half of it; of several answers the one of the least round trip is kept.
 `record` asks at both ends. Where the two differ by more than their errors, the clock drifted, and times between are
-interpolated; where not, the better one holds for all of the trace. `stop` alone asks at the end only: clocks of which
+interpolated; where not, the better one holds for all of the trace. And no request arrives before it was sent: clocks are
+moved within their errors so that none does. `stop` alone asks at the end only: clocks of which
 nothing is known drift up to 50 microseconds a second, those that NTP holds below one.
 
 Exit status: 0 all nodes, 1 some did not answer (the others are in the file), 2 wrong arguments or nothing to write.
@@ -148,7 +149,13 @@ class Node:
             if best is None or error < best.error_us:
                 best = Estimate(middle, middle - (status["clock_us"] + 0.5), error, str(status["session_id"]))
         assert best is not None
+        # While other nodes are asked it would be silent for so long that the node may close it.
+        self.close()
         return best
+
+    def discard(self) -> None:
+        """Its trace ends and nobody wants it."""
+        self.stop().close()
 
     def stop(self) -> BinaryIO:
         """Its trace, in a temporary file."""
@@ -183,8 +190,9 @@ class NodeTrace:
     begin: Estimate | None = None
     other: dict[str, Any] = dataclasses.field(default_factory=dict)
     processes: dict[int, tuple[str, str]] = dataclasses.field(default_factory=dict)  # pid: name, kind
-    starts: set[int] = dataclasses.field(default_factory=set)
-    ends: set[int] = dataclasses.field(default_factory=set)
+    # Of arrows: when, by the node's own clock.
+    starts: dict[int, int] = dataclasses.field(default_factory=dict)
+    ends: dict[int, int] = dataclasses.field(default_factory=dict)
     first_ns: int | None = None
     pids: dict[int, int] = dataclasses.field(default_factory=dict)  # pid here: pid in the merged file
     base_ns: int = 0
@@ -193,6 +201,12 @@ class NodeTrace:
 
     def __post_init__(self) -> None:
         self._set_clock()
+        try:
+            self._look()
+        except (KeyError, TypeError, ValueError) as error:
+            raise TraceError(f"{self.node.url}: its trace is broken: {type(error).__name__} {error}") from None
+
+    def _look(self) -> None:
         for event in self.read():
             if event["ph"] == "M":
                 if event["name"] == "process_name":
@@ -201,7 +215,7 @@ class NodeTrace:
             at = nanoseconds(event["ts"])
             self.first_ns = at if self.first_ns is None else min(self.first_ns, at)
             if event["ph"] in "sf":
-                (self.starts if event["ph"] == "s" else self.ends).add(event["id"])
+                (self.starts if event["ph"] == "s" else self.ends)[event["id"]] = at
 
     def _set_clock(self) -> None:
         best = self.end
@@ -259,6 +273,31 @@ def microseconds(nanoseconds: int) -> float | int:
     return nanoseconds // 1_000 if nanoseconds % 1_000 == 0 else nanoseconds / 1e3
 
 
+def settle(traces: list[NodeTrace]) -> None:
+    """Nothing arrives before it was sent: that says more of the clocks than the pings where these are less exact. A clock is
+    moved on as far as it must, within the errors of the two; where that is not enough, nothing is moved."""
+    needs: dict[tuple[int, int], int] = {}
+    for tail, sender in enumerate(traces):
+        for head, receiver in enumerate(traces):
+            gaps = [receiver.shifted(receiver.ends[flow]) - sender.shifted(sender.starts[flow])
+                    for flow in sender.starts.keys() & receiver.ends.keys()]
+            if tail != head and gaps:
+                needs[tail, head] = 1 - min(gaps)
+    moved = [0] * len(traces)
+    for _ in traces:
+        before = list(moved)
+        for (tail, head), need in needs.items():
+            moved[head] = max(moved[head], moved[tail] + need)
+        if moved == before:
+            break
+    else:
+        return
+    largest = max((trace.error_us for trace in traces), default=0.0)
+    if all(move <= (trace.error_us + largest) * 1e3 for trace, move in zip(traces, moved)):
+        for trace, move in zip(traces, moved):
+            trace.base_ns += move
+
+
 @dataclasses.dataclass
 class Merged:
     summary: dict[str, Any]
@@ -280,6 +319,7 @@ def merge(traces: list[NodeTrace]) -> Merged:
     starts: set[int] = set().union(*(trace.starts for trace in traces))
     ends: set[int] = set().union(*(trace.ends for trace in traces))
     both = starts & ends
+    settle(traces)
     firsts = [trace.shifted(trace.first_ns) for trace in traces if trace.first_ns is not None]
     zero = min(firsts) if firsts else min(trace.base_ns for trace in traces)
     first = min(traces, key=lambda trace: trace.error_us)
@@ -526,12 +566,14 @@ def main(arguments: list[str] | None = None) -> int:
             return 1 if collector.failures else 0
         if not started:
             return 2
-        begun = collector.ping(list(started))
-        with contextlib.suppress(KeyboardInterrupt):
-            time.sleep(options.seconds)
-        # A connection of long silence may have been closed.
-        for node in started:
-            node.close()
+        try:
+            begun = collector.ping(list(started))
+            with contextlib.suppress(KeyboardInterrupt):
+                time.sleep(options.seconds)
+        except BaseException:
+            # Nobody is left who would stop them.
+            collector.each(Node.discard, list(started), together=True)
+            raise
         return finish(collector, collector.stop(list(started), begun), options)
     finally:
         for node in collector.nodes:

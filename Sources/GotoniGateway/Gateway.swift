@@ -77,8 +77,8 @@ public final class Gateway: Sendable {
     }
 
     /// Lets requests finish, closes. `settle`: how long new connections are still accepted and idle ones stay open, for
-    /// requests that are on their way; each answer is the last of its connection. True: nothing was cut off. A second call waits for the
-    /// first.
+    /// requests that are on their way; each answer is the last of its connection. True: nothing was cut off. A second call
+    /// waits for the first.
     public func stop(settle: Nanoseconds = Nanoseconds(milliseconds: 500)) async -> Bool {
         let stopping = state.withLockedValue { state in
             let task = state.stopping ?? Task { await drainAndClose(settle: settle) }
@@ -214,7 +214,7 @@ public final class Gateway: Sendable {
             for server in dispatcher.fleet.all {
                 dispatcher.reconcile(server, now: now)
                 if server.role == .peer { dispatcher.reconsider(server, now: now) }
-                if dispatcher.applyLimit(server, now: now) { dispatcher.offer(FreePlace(server: server.id)) }
+                if dispatcher.applyLimit(server, now: now) { dispatcher.freed(server) }
             }
         }
     }

@@ -7,7 +7,8 @@ import Testing
 /// Who is told what, and when.
 @Suite struct MeshTests {
     private func mesh() throws -> Mesh {
-        Mesh(MeshConfiguration(engine: try #require(ServerURL("http://127.0.0.1:1"))), incarnation: 7)
+        Mesh(
+            MeshConfiguration(engine: try #require(ServerURL("http://127.0.0.1:1"))), blockTokens: 16, incarnation: 7)
     }
 
     private func report(limit: Int) -> NodeReport {
@@ -81,6 +82,19 @@ import Testing
         #expect(try NodeReport(from: &bytes).sequence == 1)
         mesh.close()
         for task in waiting { _ = await task.value }
+    }
+
+    /// That something is forgotten is news by itself.
+    @Test func whoWaitsHearsThatSomethingIsForgotten() async throws {
+        let mesh = try mesh()
+        mesh.publish(report(limit: 3), now: at(0))
+        let answer = Task { await mesh.news(since: 1, of: 7, known: 0, now: at(0)) }
+        try await eventually("somebody who waits") { mesh.waiting == 1 }
+        mesh.forget()
+        mesh.publish(report(limit: 3), now: at(100))
+        #expect(mesh.waiting == 0)
+        var bytes = await answer.value
+        #expect(try NodeReport(from: &bytes).incarnation == 8)
     }
 
     /// After the engine's cache was emptied nobody is told of what was in it, and all are told that it is gone.

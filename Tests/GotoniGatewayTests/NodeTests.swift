@@ -125,6 +125,38 @@ extension Sockets {
             }
         }
 
+        /// Also with a threshold that the engine cannot reach.
+        @Test func aFullNodeForwardsBelowItsThreshold() async throws {
+            try await withMesh({
+                $0.mesh?.runningThreshold = 100
+                $0.maxConcurrent = 1
+            }) { mesh in
+                mesh.nodes[0].engine.hold()
+                let first = try await mesh.client(at: 0)
+                first.post("/v1/chat/completions", chat("one"))
+                let held = try await mesh.nodes[0].engine.next()
+                let second = try await mesh.client(at: 0)
+                second.post("/v1/chat/completions", chat("two"))
+                #expect(try await second.answer().status == 200)
+                #expect(mesh.nodes[1].engine.count + mesh.nodes[2].engine.count == 1)
+                held.answer()
+                #expect(try await first.answer().status == 200)
+            }
+        }
+
+        /// A node's engine and peers are not to be changed as a proxy's servers are.
+        @Test func aNodeKeepsItsEngine() async throws {
+            try await withMesh(nodes: 2) { mesh in
+                let client = try await mesh.client(at: 0)
+                for method in ["DELETE /proxy/servers?id=local", "POST /proxy/servers"] {
+                    client.send("\(method) HTTP/1.1\r\nHost: localhost\r\ncontent-length: 0\r\n\r\n")
+                    let answer = try await client.answer()
+                    #expect(answer.status == 409 && answer.code == "node")
+                }
+                #expect(mesh.nodes[0].gateway.dispatcher.fleet.mesh.local != nil)
+            }
+        }
+
         /// A peer that is gone gets nothing, and what was on its way there is served elsewhere.
         @Test func aPeerThatIsGoneLosesNothing() async throws {
             try await withMesh({ $0.maxConcurrent = 1 }) { mesh in

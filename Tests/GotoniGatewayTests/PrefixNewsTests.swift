@@ -107,6 +107,18 @@ import Testing
         #expect(try memory.read(&bytes) == [[1, 2, 3]])
     }
 
+    /// Few bytes that stand for many blocks: nobody remembers so many.
+    @Test func moreThanCanBeRememberedIsRefused() {
+        var bytes = ByteBuffer()
+        bytes.writeInteger(UInt64(0), endianness: .little)
+        // Resets, and tells 100 prompts: the first of 4,000 blocks, the others all of it again.
+        bytes.writeBytes([1, 100, 0, 0, 0xA0, 0x1F])
+        bytes.writeRepeatingByte(7, count: 4_000 * 6)
+        for _ in 1..<100 { bytes.writeBytes([1, 0xA0, 0x1F, 0]) }
+        var memory = PrefixMemory()
+        #expect(throws: MeshError.malformed) { try memory.read(&bytes) }
+    }
+
     /// Bytes of a stranger: an error or news, in bounded memory, and after an error nothing is known.
     @Test(arguments: Seeds.sequence(2_000)) func anyBytesAreReadOrRefused(seed: UInt64) {
         var random = SplitMix64(seed: seed)
@@ -143,10 +155,10 @@ import Testing
         report.queuedRequests = random.pick(0...1_000)
         report.runningRequests = random.pick(0...1_000)
         report.waitingRequests = random.pick(0...100_000)
-        report.queuedTokens = random.pick(0...1 << 39)
-        report.runningTokens = random.pick(0...1 << 39)
-        report.waitingTokens = random.pick(0...1 << 39)
-        report.kvCapacityTokens = random.chance(50) ? random.pick(1...1 << 39) : nil
+        report.queuedTokens = random.pick(0...1 << 38)
+        report.runningTokens = random.pick(0...1 << 38)
+        report.waitingTokens = random.pick(0...1 << 38)
+        report.kvCapacityTokens = random.chance(50) ? random.pick(1...1 << 38) : nil
         var bytes = ByteBuffer()
         report.write(into: &bytes)
         #expect(bytes.readableBytes == NodeReport.bytes)

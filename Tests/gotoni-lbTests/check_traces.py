@@ -5,9 +5,11 @@ from __future__ import annotations
 import collections
 import json
 import pathlib
+import random
 import subprocess
 import sys
 import tempfile
+import types
 from typing import Any
 
 import trace_check
@@ -17,6 +19,10 @@ from nodes import mesh
 
 
 BENCHMARK = pathlib.Path(__file__).resolve().parents[2] / "benchmark"
+
+
+sys.path.insert(0, str(BENCHMARK))
+import cluster_trace  # noqa: E402
 
 
 def _run(*command: str) -> str:
@@ -101,3 +107,29 @@ def a_cluster_is_one_file_that_accounts_for_all_time() -> None:
 def a_broken_trace_is_found() -> None:
     missed = trace_check_self_test.missed()
     assert not missed, missed
+
+
+def no_request_arrives_before_it_was_sent() -> None:
+    """Whatever the estimates of the clocks, within their errors: after settling every arrow leads forward."""
+    for seed in range(200):
+        chance = random.Random(seed)
+        truth = [chance.randrange(10**9) for _ in range(chance.randint(1, 5))]
+        traces: list[Any] = []
+        for base in truth:
+            error = chance.uniform(50, 500)
+            trace = types.SimpleNamespace(
+                base_ns=base + round(chance.uniform(-error, error) * 1e3), error_us=error, starts={}, ends={}
+            )
+            trace.shifted = lambda own, trace=trace: own + trace.base_ns
+            traces.append(trace)
+        for flow in range(chance.randint(0, 200)):
+            tail, head = chance.randrange(len(truth)), chance.randrange(len(truth))
+            if tail != head:
+                sent = 2 * 10**9 + chance.randrange(10**9)
+                traces[tail].starts[flow] = sent - truth[tail]
+                traces[head].ends[flow] = sent + chance.randint(5_000, 900_000) - truth[head]
+        cluster_trace.settle(traces)
+        for sender in traces:
+            for receiver in traces:
+                for flow in sender.starts.keys() & receiver.ends.keys():
+                    assert receiver.shifted(receiver.ends[flow]) > sender.shifted(sender.starts[flow]), seed

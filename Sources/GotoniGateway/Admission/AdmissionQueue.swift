@@ -17,9 +17,16 @@ struct AdmissionQueue {
         var arrival: Nanoseconds
         /// Where it failed before.
         var avoided: [ServerID] = []
+        /// It takes a place nowhere else.
+        var only: ServerID?
         /// Trying now: not to be offered again.
         var isTaken = false
         fileprivate var order: UInt64 = 0
+
+        fileprivate var takesAny: Bool { avoided.isEmpty && only == nil }
+        fileprivate func takes(_ server: ServerID) -> Bool {
+            !avoided.contains(server) && (only == nil || only == server)
+        }
     }
 
     /// May be lowered: those beyond it stay.
@@ -39,13 +46,14 @@ struct AdmissionQueue {
 
     /// False: the queue is full.
     mutating func add(
-        id: UInt64, priority: Int, deadline: Nanoseconds, avoiding avoided: [ServerID] = [], now: Nanoseconds
+        id: UInt64, priority: Int, deadline: Nanoseconds, avoiding avoided: [ServerID] = [], only: ServerID? = nil,
+        now: Nanoseconds
     ) -> Bool {
         guard entries.count < limit else { return false }
         arrivals += 1
-        if avoided.isEmpty { anywhereCount += 1 }
         let entry = Entry(
-            id: id, priority: priority, deadline: deadline, arrival: now, avoided: avoided, order: arrivals)
+            id: id, priority: priority, deadline: deadline, arrival: now, avoided: avoided, only: only, order: arrivals)
+        if entry.takesAny { anywhereCount += 1 }
         // Everything from there on goes before it. With equal priorities that is the front.
         var (low, high) = (0, entries.count)
         while low < high {
@@ -61,7 +69,7 @@ struct AdmissionQueue {
     mutating func take(at server: ServerID? = nil, now: Nanoseconds) -> UInt64? {
         let next = entries.lastIndex { entry in
             !entry.isTaken && entry.deadline > now
-                && (entry.avoided.isEmpty || server.map { !entry.avoided.contains($0) } ?? false)
+                && (entry.takesAny || server.map { entry.takes($0) } ?? false)
         }
         guard let next else { return nil }
         entries[next].isTaken = true
@@ -83,7 +91,7 @@ struct AdmissionQueue {
     /// Served, gone or expired. False: it was not in the queue.
     @discardableResult mutating func remove(id: UInt64) -> Bool {
         guard let index = entries.lastIndex(where: { $0.id == id }) else { return false }
-        if entries.remove(at: index).avoided.isEmpty { anywhereCount -= 1 }
+        if entries.remove(at: index).takesAny { anywhereCount -= 1 }
         return true
     }
 

@@ -49,7 +49,9 @@ final class Dispatcher: Sendable {
         router = try SharedRouter(configuration.router)
         requestLog = RequestLog(capacity: configuration.requestLogSize, isOn: configuration.collectsMetrics)
         queue = NIOLockedValueBox(Queue(order: AdmissionQueue(limit: configuration.queueLimit)))
-        mesh = configuration.mesh.map { Mesh($0, incarnation: UInt64.random(in: 1...UInt64.max)) }
+        mesh = configuration.mesh.map {
+            Mesh($0, blockTokens: configuration.router.blockTokens, incarnation: UInt64.random(in: 1...UInt64.max))
+        }
         try router.withRouter { (router) throws(RouterError) in
             router.setPolicy(configuration.policy)
             for (knob, value) in configuration.knobs { try router.set(knob, to: value) }
@@ -104,7 +106,9 @@ final class Dispatcher: Sendable {
         if hops < Hop.most {
             let threshold = mesh.runningThreshold.load(ordering: .relaxed)
             guard threshold > 0, let local, !tried.contains(local.id),
-                local.state.withLockedValue({ $0.health.state == .up && $0.inFlight < threshold })
+                local.state.withLockedValue({
+                    $0.health.state == .up && $0.inFlight < min(threshold, $0.limitInForce)
+                })
             else { return tried }
         }
         return tried + peers
@@ -144,8 +148,7 @@ final class Dispatcher: Sendable {
             try router.finish(ticket, outcome, now: now)
         }
         server.state.withLockedValue { $0.inFlight -= 1 }
-        released.add(1, ordering: .sequentiallyConsistent)
-        if waiting.load(ordering: .sequentiallyConsistent) > 0 { offer(FreePlace(server: server.id)) }
+        freed(server)
     }
 
     private func finish(_ ticket: Ticket, _ outcome: Outcome) {
@@ -170,23 +173,24 @@ final class Dispatcher: Sendable {
     var releases: UInt64 { released.load(ordering: .sequentiallyConsistent) }
 
     /// Nil: the queue is full. Otherwise `tryAgain` will be called when a place may be free. `avoiding`: where it has
-    /// failed. `triedAt`: `releases` before it tried in vain.
+    /// failed. `only`: it takes a place nowhere else. `triedAt`: `releases` before it tried in vain.
     func enqueue(
         _ waiter: any Waiter, on loop: any EventLoop, tokens: Int, priority: Int, deadline: Nanoseconds,
-        avoiding: [ServerID], triedAt: UInt64, now: Nanoseconds
+        avoiding: [ServerID], only: ServerID?, triedAt: UInt64, now: Nanoseconds
     ) -> UInt64? {
         let bound = NIOLoopBound<any Waiter>(waiter, eventLoop: loop)
         return queue.withLockedValue { queue -> UInt64? in
             queue.nextID += 1
             let id = queue.nextID
             guard
-                queue.order.add(id: id, priority: priority, deadline: deadline, avoiding: avoiding, now: now)
+                queue.order.add(
+                    id: id, priority: priority, deadline: deadline, avoiding: avoiding, only: only, now: now)
             else { return nil }
             queue.waiters[id] = (loop, bound, tokens)
             queue.tokens += tokens
             noteLengths(queue)
             // Nobody would have been offered a place that became free meanwhile, or those before it have just gone.
-            let isFirst = avoiding.isEmpty && queue.order.anywhereCount == 1
+            let isFirst = avoiding.isEmpty && only == nil && queue.order.anywhereCount == 1
             if isFirst || releases != triedAt, queue.order.take(id: id) {
                 loop.execute { bound.value.tryAgain(FreePlace()) }
             }
@@ -205,6 +209,12 @@ final class Dispatcher: Sendable {
     private func noteLengths(_ queue: Queue) {
         waiting.store(queue.order.count, ordering: .sequentiallyConsistent)
         waitingAnywhere.store(queue.order.anywhereCount, ordering: .sequentiallyConsistent)
+    }
+
+    /// `server` has room that it had not.
+    func freed(_ server: Server) {
+        released.add(1, ordering: .sequentiallyConsistent)
+        if waiting.load(ordering: .sequentiallyConsistent) > 0 { offer(FreePlace(server: server.id)) }
     }
 
     /// It found no place. True: one has become free since `triedAt`, so try again at once.
@@ -227,8 +237,11 @@ final class Dispatcher: Sendable {
 
     /// A request was answered in full.
     func answered(_ server: Server, isProbe: Bool, now: Nanoseconds) {
-        let change = server.state.withLockedValue {
-            $0.health.answered(isProbe: isProbe, now: now, configuration.healthSettings(server.role))
+        let settings = configuration.healthSettings(server.role)
+        let change = server.state.withLockedValue { state in
+            let change = state.health.answered(isProbe: isProbe, now: now, settings)
+            if state.health.isAvailable(settings) { state.downtime.ends(now: now) }
+            return change
         }
         apply(change, server, now: now)
     }
@@ -253,12 +266,16 @@ final class Dispatcher: Sendable {
 
     func probeFailed(_ server: Server, isDead: Bool, why: String, now: Nanoseconds) {
         let mayEject = mayEject(server, isDead: isDead)
-        let (change, failures) = server.state.withLockedValue {
-            $0.lastFailure = "probe: \(why)"
-            let change = $0.health.probeFailed(
-                isDead: isDead, mayEject: mayEject, now: now, configuration.healthSettings(server.role))
-            return (change, $0.health.consecutiveProbeFailures)
+        let settings = configuration.healthSettings(server.role)
+        let (change, failures, isOut) = server.state.withLockedValue { state in
+            state.lastFailure = "probe: \(why)"
+            let change = state.health.probeFailed(isDead: isDead, mayEject: mayEject, now: now, settings)
+            // Also of one that the floor keeps.
+            let isOut =
+                state.health.state == .up && !state.health.isAvailable(settings) && state.downtime.begins(now: now)
+            return (change, state.health.consecutiveProbeFailures, isOut)
         }
+        if isOut, isDead, server.role == .local { mesh?.forget() }
         // Once for each time it stops answering, also for one that never did, or that the floor keeps.
         if change == .none, failures == configuration.unhealthyAfter {
             logger.warning("server does not answer", metadata: ["server": "\(server.name)", "why": "\(why)"])
@@ -268,11 +285,11 @@ final class Dispatcher: Sendable {
 
     /// Health and the router's mark change under two locks: what got in between is mended here.
     func reconcile(_ server: Server, now: Nanoseconds) {
-        let shouldServe = server.state.withLockedValue { $0.health.state == .up }
-        let serves = try? router.withRouter { (router) throws(RouterError) in
-            try router.info(server.id, now: now).state == .up
-        }
-        if let serves, serves != shouldServe { mark(server, shouldServe ? .up : .draining, now: now) }
+        let (shouldServe, limit) = server.state.withLockedValue { ($0.health.state == .up, $0.limitInForce) }
+        let info = try? router.withRouter { (router) throws(RouterError) in try router.info(server.id, now: now) }
+        guard let info else { return }
+        if (info.state == .up) != shouldServe { mark(server, shouldServe ? .up : .draining, now: now) }
+        if info.maxRequests != UInt32(clamping: limit) { tellLimit(server, now: now) }
     }
 
     /// The floor: of those that were ever up, half stay; a dead one may go as long as another is left.
@@ -291,11 +308,9 @@ final class Dispatcher: Sendable {
         case .none: return
         case .nowUp:
             logger.notice("server is up", metadata: ["server": "\(server.name)"])
-            server.state.withLockedValue { $0.downtime.ends(now: now) }
             applyLimit(server, now: now)
             mark(server, .up, now: now)
-            released.add(1, ordering: .sequentiallyConsistent)
-            offer(FreePlace(server: server.id))
+            freed(server)
         case .nowEjected(let isDead):
             logger.warning(
                 "server is ejected",
@@ -303,7 +318,7 @@ final class Dispatcher: Sendable {
                     "server": "\(server.name)", "dead": "\(isDead)",
                     "why": "\(server.state.withLockedValue(\.lastFailure))",
                 ])
-            server.state.withLockedValue { $0.downtime.begins(now: now) }
+            _ = server.state.withLockedValue { $0.downtime.begins(now: now) }
             counters.ejections.add(1, ordering: .relaxed)
             if isDead, server.role == .local { mesh?.forget() }
             mark(server, isDead ? .down : .draining, now: now)
@@ -316,20 +331,27 @@ final class Dispatcher: Sendable {
 
     /// Tells the router the limit in force now. True: it was raised.
     @discardableResult func applyLimit(_ server: Server, now: Nanoseconds) -> Bool {
-        let (before, limit, capacity) = server.state.withLockedValue { state in
+        let settings = configuration.healthSettings(server.role)
+        let (before, limit) = server.state.withLockedValue { state in
             let before = state.limitInForce
-            _ = state.health.rampEnded(now: now, configuration.healthSettings(server.role))
-            state.limitInForce = state.health.limit(state.limit, now: now, configuration.healthSettings(server.role))
-            return (before, state.limitInForce, state.report?.kvCapacityTokens ?? state.node?.kvCapacityTokens)
+            _ = state.health.rampEnded(now: now, settings)
+            state.limitInForce = state.health.limit(state.limit, now: now, settings)
+            return (before, state.limitInForce)
         }
-        guard before != limit else { return false }
+        if before != limit { tellLimit(server, now: now) }
+        return limit > before
+    }
+
+    private func tellLimit(_ server: Server, now: Nanoseconds) {
+        let (limit, capacity) = server.state.withLockedValue {
+            ($0.limitInForce, $0.report?.kvCapacityTokens ?? $0.node?.kvCapacityTokens)
+        }
         try? router.withRouter { (router) throws(RouterError) in
             let capacity = capacity.flatMap { $0 > 0 ? UInt64($0) : nil }
             try router.update(
                 ServerConfiguration(id: server.id, maxRequests: UInt32(clamping: limit), kvCapacityTokens: capacity),
                 now: now)
         }
-        return limit > before
     }
 
     // MARK: Peers

@@ -218,7 +218,15 @@ struct ControlRoutes: Sendable {
         return (new.id ?? url.defaultName, url)
     }
 
+    /// A node's servers are its engine and its peers.
+    private func refuseOnNodes() throws {
+        guard dispatcher.mesh == nil else {
+            throw Problem.badRequest("node", "this is a node: its peers are at /lb/peers", status: 409)
+        }
+    }
+
     private func addServer(_ request: ControlRequest) throws -> LocalAnswer {
+        try refuseOnNodes()
         let (name, url) = try newServer(request)
         do {
             try gateway.addServer(name: name, url: url)
@@ -237,6 +245,7 @@ struct ControlRoutes: Sendable {
     }
 
     private func removeServer(_ request: ControlRequest) throws -> LocalAnswer {
+        try refuseOnNodes()
         let name = try name(request)
         guard gateway.removeServer(name: name) else {
             throw Problem.badRequest("unknown_server", "there is no server \(name)", status: 404)

@@ -30,6 +30,7 @@ struct NodeStatus: Encodable {
     var gpuCache: OrNull<Double>
     var healthy: Bool
     var peerCount: Int
+    /// That are up and have room.
     var healthyPeers: Int
     var queueSize: Int
     var queueEnabled: Bool
@@ -101,8 +102,9 @@ struct NodeConfiguration: Encodable {
     var policy: String
     var maxConcurrent: Int
     var queueEnabled: Bool
-    /// With units, as the options take them.
+    /// With units.
     var queueTimeout: String
+    /// Until the first byte of an answer; 0: none. The option is --first-byte-timeout.
     var requestTimeout: String
     var metricsEnabled: Bool
     var listenPort: Int

@@ -92,7 +92,7 @@ extension ControlRoutes {
         if let threshold = wanted.running_threshold { mesh.runningThreshold.store(threshold, ordering: .relaxed) }
         if let limit = wanted.max_concurrent {
             local.state.withLockedValue { $0.limit = limit }
-            if dispatcher.applyLimit(local, now: Clock.now()) { dispatcher.offer(FreePlace(server: local.id)) }
+            if dispatcher.applyLimit(local, now: Clock.now()) { dispatcher.freed(local) }
         }
         let after = try nodeConfiguration()
         var changes: [String] = []

@@ -38,7 +38,7 @@ extension ControlRoutes {
     }
 
     private func traceStatus() -> TraceStatus {
-        let session = dispatcher.traces.current
+        let session = dispatcher.traces.status
         let since = session.map { Clock.now().since($0.base) }
         return TraceStatus(
             active: session != nil, nodeId: nodeID, sessionId: OrNull(session?.id),

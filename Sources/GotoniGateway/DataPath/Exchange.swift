@@ -173,7 +173,7 @@ final class Exchange: UpstreamUser, Waiter {
         guard
             let id = dispatcher.enqueue(
                 self, on: loop.loop, tokens: facts.promptTokens, priority: facts.priority, deadline: queueDeadline,
-                avoiding: hops < Hop.most ? tried : dispatcher.barred(hops: hops, tried: tried), triedAt: releases,
+                avoiding: tried, only: hops < Hop.most ? nil : dispatcher.fleet.mesh.local?.id, triedAt: releases,
                 now: now)
         else { return refuse(.queueFull) }
         trace?.waits(from: now)

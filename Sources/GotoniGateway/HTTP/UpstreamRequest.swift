@@ -63,7 +63,7 @@ enum UpstreamRequest {
     struct Forward {
         var hops: Int
         var key: String
-        /// In the queue here.
+        /// In the queue here: told as the original does.
         var waited: Nanoseconds?
         /// Of the trace's arrow.
         var flow: UInt64?

@@ -27,15 +27,18 @@ final class Mesh: Sendable {
         /// answered once in an interval.
         var toldNext: UInt64 = 0
         var waiting: [(deadline: Nanoseconds, continuation: CheckedContinuation<Void, Never>)] = []
+        /// Something was forgotten that has not been told.
+        var hasForgotten = false
         var isClosed = false
     }
 
     /// `incarnation`: random.
-    init(_ configuration: MeshConfiguration, incarnation: UInt64) {
+    init(_ configuration: MeshConfiguration, blockTokens: Int, incarnation: UInt64) {
         self.configuration = configuration
         runningThreshold = Synchronization.Atomic(configuration.runningThreshold)
         var state = State()
         state.report.incarnation = incarnation
+        state.report.blockTokens = blockTokens
         self.state = NIOLockedValueBox(state)
     }
 
@@ -44,7 +47,8 @@ final class Mesh: Sendable {
 
     var incarnation: UInt64 { state.withLockedValue(\.report.incarnation) }
 
-    /// The engine has been sent a prompt with these blocks.
+    /// The engine is being sent a prompt with these blocks. Should it fail there, peers believe it until the blocks would have
+    /// been evicted: a wrong guess, never a wrong answer.
     func note(_ chain: [UInt64]) { state.withLockedValue { $0.log.add(chain) } }
 
     /// The engine's cache was emptied: whoever hears the new number forgets as well.
@@ -52,6 +56,7 @@ final class Mesh: Sendable {
         state.withLockedValue { state in
             state.report.incarnation &+= 1
             state.log.clear()
+            state.hasForgotten = true
         }
     }
 
@@ -61,7 +66,8 @@ final class Mesh: Sendable {
             var report = news
             report.incarnation = state.report.incarnation
             report.sequence = state.report.sequence
-            let isNew = report != state.report || state.log.next != state.toldNext
+            let isNew = report != state.report || state.log.next != state.toldNext || state.hasForgotten
+            state.hasForgotten = false
             if isNew { report.sequence += 1 }
             state.report = report
             state.toldNext = state.log.next

@@ -33,11 +33,6 @@ struct NodeReport: Equatable, Sendable {
     var waitingTokens = 0
     var kvCapacityTokens: Int?
 
-    /// Places that nobody has and nobody waits for.
-    var freePlaces: Int {
-        takesRequests ? max(0, limit - queuedRequests - runningRequests - waitingRequests) : 0
-    }
-
     func write(into out: inout ByteBuffer) {
         out.writeInteger(Self.version)
         out.writeInteger(UInt8(takesRequests ? 1 : 0) | UInt8(kvCapacityTokens == nil ? 0 : 2))
@@ -62,8 +57,8 @@ struct NodeReport: Equatable, Sendable {
         func count(_ bytes: inout ByteBuffer) -> Int {
             Int(bytes.readInteger(endianness: .little, as: UInt32.self) ?? 0)
         }
-        // No real load is larger; sums of them cannot overflow.
-        func tokens(_ bytes: inout ByteBuffer) -> Int { Int(min(wide(&bytes), 1 << 40)) }
+        // No real load is larger, and the router takes the sum of two.
+        func tokens(_ bytes: inout ByteBuffer) -> Int { Int(min(wide(&bytes), 1 << 39)) }
         self.blockTokens = Int(blockTokens)
         takesRequests = flags & 1 != 0
         incarnation = wide(&bytes)

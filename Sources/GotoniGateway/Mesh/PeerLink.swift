@@ -23,6 +23,8 @@ struct PeerLink: Sendable {
     struct Heard {
         var report: NodeReport?
         var memory = PrefixMemory()
+        /// It was said that its blocks have another size.
+        var hasOtherBlocks = false
     }
 
     /// `get` asks the peer with a time limit. Until cancelled.
@@ -47,6 +49,8 @@ struct PeerLink: Sendable {
                 trouble = "\(error)"
             }
             if Task.isCancelled { return }
+            // What it held is forgotten here when it is ejected as dead: to be told again when it is back.
+            if !trouble.isEmpty { heard.memory = PrefixMemory() }
             if !trouble.isEmpty, trouble != complaint {
                 logger.warning("peer tells no news", metadata: ["peer": "\(server.name)", "why": "\(trouble)"])
             }
@@ -74,8 +78,7 @@ struct PeerLink: Sendable {
             dispatcher.mark(server, .draining, now: now)
             throw MeshError.itself
         }
-        let isFirst = heard.report?.incarnation != report.incarnation
-        if isFirst { heard.memory = PrefixMemory() }
+        if heard.report?.incarnation != report.incarnation { heard.memory = PrefixMemory() }
         heard.report = report
         // The report counts also when the news behind it cannot be read.
         let free = dispatcher.hear(report, of: server, now: now)
@@ -83,11 +86,12 @@ struct PeerLink: Sendable {
         let isSame = report.blockTokens == dispatcher.configuration.router.blockTokens
         if isSame {
             dispatcher.hold(chains, at: server, now: now)
-        } else if isFirst {
+        } else if !heard.hasOtherBlocks {
+            heard.hasOtherBlocks = true
             logger.warning(
                 "this peer has blocks of another size: its prompts mean nothing here",
                 metadata: ["peer": "\(server.name)", "block_tokens": "\(report.blockTokens)"])
         }
-        if free { dispatcher.offer(FreePlace(server: server.id)) }
+        if free { dispatcher.freed(server) }
     }
 }

@@ -123,6 +123,7 @@ struct PrefixMemory {
         if flags == 1 { recent = RecentPrompts() } else if first != next { throw .malformed }
         let count = try bytes.varint(most: PrefixNews.kept)
         var told: [[UInt64]] = []
+        var blocks = 0
         for _ in 0..<count {
             let back = try bytes.varint(most: recent.chains.count)
             let base = back == 0 ? [] : recent.chains[recent.chains.count - back]
@@ -132,6 +133,9 @@ struct PrefixMemory {
             var chain = Array(base[..<common])
             chain.reserveCapacity(common + fresh)
             for _ in 0..<fresh { chain.append(bytes.readDigest()) }
+            // Nobody remembers more, so nobody can tell more.
+            blocks += chain.count
+            guard blocks <= PrefixNews.keptBlocks else { throw .malformed }
             recent.add(chain)
             told.append(chain)
         }

@@ -3,8 +3,8 @@ import NIOCore
 
 /// A trace as a Chrome JSON object, which ui.perfetto.dev opens: one event a line.
 ///
-///     process NODE              a track for each request at one time: `request`, in it `read` (until its body had come) and `local`
-///                               or `forward` per attempt;
+///     process NODE              a track for each request at one time: `request`, in it `read` (until its body had come)
+///                               and `local` or `forward` per attempt;
 ///                               the queue as asynchronous spans
 ///     process of each engine    a track for each of its slots: `process`, in it `prefill` (until the first byte) and `decode`
 ///

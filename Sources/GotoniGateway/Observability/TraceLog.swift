@@ -139,7 +139,10 @@ final class TraceLog: Sendable {
         }
     }
 
-    var current: Session? { session.withLockedValue { $0 } }
+    /// Of the session that runs, without its requests.
+    var status: (id: String, base: Nanoseconds, wall: Double, ended: UInt64)? {
+        session.withLockedValue { session in session.map { ($0.id, $0.base, $0.wall, $0.ended) } }
+    }
 
     /// Nil: none runs.
     func stop() -> Session? {

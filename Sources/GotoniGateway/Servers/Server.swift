@@ -104,13 +104,16 @@ struct Downtime: Sendable {
     private var past = Nanoseconds(0)
     private var since: Nanoseconds?
 
-    mutating func begins(now: Nanoseconds) {
-        guard since == nil else { return }
+    /// False: it was out already.
+    mutating func begins(now: Nanoseconds) -> Bool {
+        guard since == nil else { return false }
         since = now
         intervals += 1
+        return true
     }
 
     mutating func ends(now: Nanoseconds) {
+        guard since != nil else { return }
         past = total(now: now)
         since = nil
     }

@@ -91,13 +91,16 @@ struct Watch: Sendable {
                 known = path
                 let now = Clock.now()
                 lastFound = now
-                let before = server.state.withLockedValue(\.report?.incarnation)
-                if server.role == .local, before != nil, before != report.incarnation { dispatcher.mesh?.forget() }
-                server.state.withLockedValue {
-                    $0.report = report
-                    $0.reportTime = now
-                    $0.reportPath = path
+                let hasRestarted = server.state.withLockedValue { state in
+                    let before = state.report?.incarnation
+                    state.report = report
+                    // Not all places tell it.
+                    state.report?.incarnation = report.incarnation ?? before
+                    state.reportTime = now
+                    state.reportPath = path
+                    return before.map { $0 != report.incarnation ?? $0 } ?? false
                 }
+                if hasRestarted, server.role == .local { dispatcher.mesh?.forget() }
                 try? dispatcher.router.withRouter { (router) throws(RouterError) in
                     try router.observeMetrics(server.id, report.metrics, now: now)
                 }
