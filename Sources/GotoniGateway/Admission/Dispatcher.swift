@@ -283,13 +283,16 @@ final class Dispatcher: Sendable {
         apply(change, server, now: now)
     }
 
-    /// Health and the router's mark change under two locks: what got in between is mended here.
+    /// Health and limit change under one lock, and what the router knows of them under another: what got in between is
+    /// mended here.
     func reconcile(_ server: Server, now: Nanoseconds) {
         let (shouldServe, limit) = server.state.withLockedValue { ($0.health.state == .up, $0.limitInForce) }
         let info = try? router.withRouter { (router) throws(RouterError) in try router.info(server.id, now: now) }
         guard let info else { return }
         if (info.state == .up) != shouldServe { mark(server, shouldServe ? .up : .draining, now: now) }
-        if info.maxRequests != UInt32(clamping: limit) { tellLimit(server, now: now) }
+        guard info.maxRequests != UInt32(clamping: limit) else { return }
+        tellLimit(server, now: now)
+        freed(server)
     }
 
     /// The floor: of those that were ever up, half stay; a dead one may go as long as another is left.

@@ -62,7 +62,8 @@ func withMesh(
         mesh.interval = Nanoseconds(milliseconds: 10)
         configuration.mesh = mesh
         configuration.metricsInterval = Nanoseconds(0)
-        configuration.probeInterval = Nanoseconds(milliseconds: 3_600_000)
+        // The first answers of connections are no measure, and news take connections that probes have opened.
+        configuration.probeInterval = Nanoseconds(milliseconds: 50)
         configuration.drainTimeout = Nanoseconds(milliseconds: 3_000)
         configure(&configuration)
         let gateway = try Gateway.quiet(configuration)
