@@ -47,13 +47,13 @@ extension Sockets {
             try await withMesh({ $0.maxConcurrent = 1 }) { mesh in
                 for node in mesh.nodes { node.engine.hold() }
                 var clients: [RawClient] = []
-                for index in 0..<3 {
+                var held: [Arrival] = []
+                for (index, node) in mesh.nodes.enumerated() {
                     let client = try await mesh.client(at: index)
                     client.post("/v1/chat/completions", chat("\(index)"))
                     clients.append(client)
+                    held.append(try await node.engine.next())
                 }
-                var held: [Arrival] = []
-                for node in mesh.nodes { held.append(try await node.engine.next()) }
                 try await eventually("peers known to be full") {
                     try ["b", "c"].allSatisfy { try mesh.nodes[0].state(of: $0).limitInForce == 0 }
                 }
@@ -102,6 +102,13 @@ extension Sockets {
                     try await eventually("news of it at \(node)") { try mesh.nodes[node].held(by: "b") > 6_000 }
                 }
                 for node in [0, 1, 2] {
+                    // One that still says that it is busy with this prompt costs as much as one that does not have it.
+                    for other in [0, 2] {
+                        try await eventually("that all is done, at \(other)") {
+                            let report = try mesh.nodes[other].state(of: "b").node
+                            return report?.queuedRequests == 0 && report?.runningRequests == 0
+                        }
+                    }
                     let client = try await mesh.client(at: node)
                     client.post("/v1/chat/completions", prompt)
                     #expect(try await client.answer(within: 20).status == 200)

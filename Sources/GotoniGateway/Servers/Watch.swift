@@ -53,12 +53,12 @@ struct Watch: Sendable {
                 let now = Clock.now()
                 if answer.status < 500 || isPeer {
                     if let roundTrip = answer.roundTrip {
-                        server.state.withLockedValue { $0.rtt.add(roundTrip.milliseconds) }
                         // The engine of this node is no way off.
                         let cost = server.role == .local ? 0 : roundTrip.rawValue
                         try? dispatcher.router.withRouter { (router) throws(RouterError) in
                             try router.observeRTT(server.id, cost, now: now)
                         }
+                        server.state.withLockedValue { $0.rtt.add(roundTrip.milliseconds) }
                     }
                     // A node that answers and tells nothing is no peer yet.
                     if !isPeer { dispatcher.answered(server, isProbe: true, now: now) }
