@@ -286,9 +286,10 @@ final class Dispatcher: Sendable {
     /// Health and limit change under one lock, and what the router knows of them under another: what got in between is
     /// mended here.
     func reconcile(_ server: Server, now: Nanoseconds) {
-        let (shouldServe, limit) = server.state.withLockedValue { ($0.health.state == .up, $0.limitInForce) }
         let info = try? router.withRouter { (router) throws(RouterError) in try router.info(server.id, now: now) }
         guard let info else { return }
+        // Looked at last: a server that has come up between the two looks must not be taken out again.
+        let (shouldServe, limit) = server.state.withLockedValue { ($0.health.state == .up, $0.limitInForce) }
         if (info.state == .up) != shouldServe { mark(server, shouldServe ? .up : .draining, now: now) }
         guard info.maxRequests != UInt32(clamping: limit) else { return }
         tellLimit(server, now: now)
@@ -361,13 +362,6 @@ final class Dispatcher: Sendable {
 
     /// A peer has told about itself. True: it has more room than before.
     func hear(_ report: NodeReport, of server: Server, now: Nanoseconds) -> Bool {
-        server.state.withLockedValue { state in
-            state.node = report
-            state.nodeTime = now
-            // Ours there are in its report or on their way; only the others' take room from us.
-            let others = max(0, report.queuedRequests + report.runningRequests - state.inFlight)
-            state.limit = report.takesRequests ? max(0, report.limit - others - report.waitingRequests) : 0
-        }
         var metrics = EngineMetrics()
         metrics.queuedRequests = UInt64(report.queuedRequests + report.waitingRequests)
         metrics.runningRequests = UInt64(report.runningRequests)
@@ -378,6 +372,13 @@ final class Dispatcher: Sendable {
         let observed = metrics
         try? router.withRouter { (router) throws(RouterError) in
             try router.observeMetrics(server.id, observed, now: now)
+        }
+        server.state.withLockedValue { state in
+            state.node = report
+            state.nodeTime = now
+            // Ours there are in its report or on their way; only the others' take room from us.
+            let others = max(0, report.queuedRequests + report.runningRequests - state.inFlight)
+            state.limit = report.takesRequests ? max(0, report.limit - others - report.waitingRequests) : 0
         }
         answered(server, isProbe: true, now: now)
         return applyLimit(server, now: now)
