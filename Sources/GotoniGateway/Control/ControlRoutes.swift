@@ -387,7 +387,7 @@ public enum PolicyName {
         let plain = name.trimmed.lowercased().map { $0 == "_" ? "-" : $0 }
         let text: String
         switch String(plain) {
-        case "leastload", "least-loaded", "leastloaded": text = "least-load"
+        case "leastload", "leastloaded": text = "least-load"
         case "prefixtree", "prefix": text = "prefix-tree"
         case let other: text = other
         }
