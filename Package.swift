@@ -17,16 +17,17 @@ let settings: [SwiftSetting] =
         ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo", "-Xcc", "-fPIC"])]
         : [])
 
-let embeddedLinking: [LinkerSetting] =
-    embedded
-    ? [
+/// For a library of the C interface.
+func embeddedLinking(_ library: String, _ exports: String) -> [LinkerSetting] {
+    guard embedded else { return [] }
+    return [
         .unsafeFlags([
             "-enable-experimental-feature", "Embedded", "-wmo", "-no-toolchain-stdlib-rpath", "-use-ld=lld",
-            "-Xlinker", "--as-needed", "-Xlinker", "--gc-sections", "-Xlinker", "-soname=libgotoni.so.0",
-            "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/GotoniABI/exports.map",
+            "-Xlinker", "--as-needed", "-Xlinker", "--gc-sections", "-Xlinker", "-soname=\(library).so.0",
+            "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/\(exports)/exports.map",
         ])
     ]
-    : []
+}
 
 let package = Package(
     name: "gotoni",
@@ -35,6 +36,7 @@ let package = Package(
         // Installed as libgotoni. (A product named "gotoni" would silently swallow the executable of that name.)
         .library(name: "gotoni-shared", type: .dynamic, targets: ["GotoniABI"]),
         .library(name: "gotoni-static", type: .static, targets: ["GotoniABI"]),
+        .library(name: "gotoni-tokenizer-shared", type: .dynamic, targets: ["GotoniTokenizerABI"]),
     ],
     dependencies: embedded
         ? []
@@ -53,9 +55,19 @@ let package = Package(
         .target(
             name: "GotoniCore", dependencies: ["CXXHash", "CPlatform"], swiftSettings: settings,
             linkerSettings: [.linkedLibrary("m")]),
+        .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
+        .systemLibrary(name: "CUTF8Proc", providers: [.apt(["libutf8proc-dev"])]),
+        .target(name: "CSimdjson", publicHeadersPath: "include", linkerSettings: [.linkedLibrary("simdjson")]),
+        .target(
+            name: "GotoniTokenizer",
+            dependencies: ["CPCRE2", "CPlatform", "CSimdjson", "CUTF8Proc", "CXXHash", "GotoniCore"],
+            swiftSettings: settings, linkerSettings: [.linkedLibrary("utf8proc")]),
         .target(
             name: "GotoniABI", dependencies: ["CGotoni", "GotoniCore"], exclude: ["exports.map", "gotoni.pc.in"],
-            swiftSettings: settings, linkerSettings: embeddedLinking),
+            swiftSettings: settings, linkerSettings: embeddedLinking("libgotoni", "GotoniABI")),
+        .target(
+            name: "GotoniTokenizerABI", dependencies: ["CGotoni", "GotoniTokenizer"], exclude: ["exports.map"],
+            swiftSettings: settings, linkerSettings: embeddedLinking("libgotoni-tokenizer", "GotoniTokenizerABI")),
     ]
         + (embedded
             ? []
@@ -67,8 +79,6 @@ let package = Package(
                         "GotoniSimulation",
                         .product(name: "ArgumentParser", package: "swift-argument-parser"),
                     ], swiftSettings: settings),
-                .target(
-                    name: "CSimdjson", publicHeadersPath: "include", linkerSettings: [.linkedLibrary("simdjson")]),
                 .target(
                     name: "GotoniEngines", dependencies: ["CSimdjson", "CXXHash", "GotoniCore"], swiftSettings: settings
                 ),

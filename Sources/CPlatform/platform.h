@@ -1,5 +1,5 @@
 /*
- * What GotoniCore asks of libc: zeroed memory, and a mutex.
+ * What is needed of libc: zeroed memory, comparing and searching bytes, and a mutex.
  *
  * Embedded Swift cannot import Glibc, so they come through this header, in both modes.
  */
@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 /* Zeroed memory, aligned for anything; NULL when there is none. Large areas cost address space only until

@@ -1,14 +1,14 @@
-import CPlatform
+public import CPlatform
 
-/// A value behind a pthread mutex: the only lock in GotoniCore.
+/// A value behind a pthread mutex: the only lock in GotoniCore. Public for the modules of this package.
 ///
 /// Not `Synchronization.Mutex`: with more threads than cores its priority-inheriting futex hands over directly, which
 /// was measured 175 times slower than a pthread mutex at 8 threads on 2 cores; and Embedded Swift has none.
-struct Locked<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
-    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
-    private let value: UnsafeMutablePointer<Value>
+public struct Locked<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
+    @usableFromInline let mutex: UnsafeMutablePointer<pthread_mutex_t>
+    @usableFromInline let value: UnsafeMutablePointer<Value>
 
-    init(_ value: consuming Value) throws(RouterError) {
+    @inlinable public init(_ value: consuming Value) throws(RouterError) {
         // Room to itself, so that spinning on the mutex disturbs little else.
         guard let memory = gotoni_platform_allocate(2, 64) else { throw .memory }
         let mutex = memory.bindMemory(to: pthread_mutex_t.self, capacity: 1)
@@ -21,15 +21,15 @@ struct Locked<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
         self.value.initialize(to: value)
     }
 
-    deinit {
+    @inlinable deinit {
         value.deinitialize(count: 1)
         value.deallocate()
         pthread_mutex_destroy(mutex)
         gotoni_platform_free(mutex)
     }
 
-    @inline(__always)
-    func withLock<Result, Failure: Error>(
+    @inlinable @inline(__always)
+    public func withLock<Result, Failure: Error>(
         _ body: (inout Value) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         gotoni_platform_lock(mutex)

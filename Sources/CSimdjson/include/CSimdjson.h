@@ -1,8 +1,9 @@
 /*
- * Request bodies read with simdjson: what GotoniEngines.BodyReader asks for, behind C types.
+ * JSON read with simdjson, behind C types: any document, and the bodies of requests as GotoniEngines.BodyReader asks for
+ * them.
  *
- * A reader belongs to one thread at a time. No exception and no trap leaves these functions. What `read` points to
- * lies in the reader and is valid until the next `read` or `destroy`.
+ * A document or reader belongs to one thread at a time. No exception and no trap leaves these functions. What `read`
+ * points to lies in the reader and is valid until the next `read` or `destroy`.
  */
 #ifndef GOTONI_CSIMDJSON_H
 #define GOTONI_CSIMDJSON_H
@@ -30,6 +31,46 @@ enum {
     GOTONI_JSON_MEMORY = 6
 };
 
+/* ----- Any document --------------------------------------------------------------------------------------------- */
+
+/* Bytes of a string, unescaped. */
+typedef struct {
+    const uint8_t *bytes;
+    size_t size;
+} gotoni_json_text;
+
+typedef struct gotoni_json_document gotoni_json_document;
+
+/* Where a value begins. */
+typedef uint32_t gotoni_json_position;
+#define GOTONI_JSON_NONE UINT32_MAX
+
+/* NULL when there is no memory. */
+gotoni_json_document *gotoni_json_document_create(void);
+void gotoni_json_document_destroy(gotoni_json_document *document);
+
+/* Checks a text whose root is an object; its position is 0. The bytes are borrowed as long as positions are used.
+ * Returns GOTONI_JSON_OK or why not; then there are no positions. */
+int32_t gotoni_json_document_read(gotoni_json_document *document, const uint8_t *bytes, size_t size);
+
+/* The first byte of the value: '{', '[', '"', 't', 'f', 'n', '-' or a digit; 0 for GOTONI_JSON_NONE. */
+uint8_t gotoni_json_kind(const gotoni_json_document *document, gotoni_json_position value);
+
+/* The first element of an array or the first key of an object, then the next one; GOTONI_JSON_NONE at the end. A key's
+ * value is two behind it, and `next` of an object takes that value. */
+gotoni_json_position gotoni_json_first(const gotoni_json_document *document, gotoni_json_position container);
+gotoni_json_position gotoni_json_next(const gotoni_json_document *document, gotoni_json_position value);
+
+/* A string, valid until the next call with this document; size 0 for anything else. */
+gotoni_json_text gotoni_json_string(gotoni_json_document *document, gotoni_json_position value);
+
+bool gotoni_json_is_utf8(const uint8_t *bytes, size_t size);
+
+/* A whole number of at most 18 digits; false for anything else. */
+bool gotoni_json_whole(const gotoni_json_document *document, gotoni_json_position value, uint64_t *out);
+
+/* ----- Bodies of requests --------------------------------------------------------------------------------------- */
+
 /* Equal to GotoniEngines.Endpoint. */
 enum {
     GOTONI_JSON_CHAT = 0,
@@ -39,13 +80,7 @@ enum {
     GOTONI_JSON_GENERATE = 4
 };
 
-/* Bytes of a field, unescaped; size 0: absent or empty. */
-typedef struct {
-    const uint8_t *bytes;
-    size_t size;
-} gotoni_json_text;
-
-/* What a body says. */
+/* What a body says. Of a text size 0: absent or empty. */
 typedef struct {
     const uint32_t *tokens;
     size_t token_count;

@@ -1,22 +1,22 @@
-import CPlatform
+public import CPlatform
 
 /// A fixed run of zeroed elements that this value owns: what holds memory outside the trie's cells.
 ///
 /// Indexes are checked in debug builds. All-zero bytes must be a valid `Element`. Large buffers cost address space
-/// only, until they are touched.
-struct Buffer<Element: BitwiseCopyable>: ~Copyable {
-    let base: UnsafeMutablePointer<Element>
-    let count: Int
+/// only, until they are touched. Public for the modules of this package; inlinable, so that it costs them nothing.
+public struct Buffer<Element: BitwiseCopyable>: ~Copyable {
+    public let base: UnsafeMutablePointer<Element>
+    public let count: Int
 
-    init(count: Int) throws(RouterError) {
+    @inlinable public init(count: Int) throws(RouterError) {
         guard let memory = gotoni_platform_allocate(max(count, 1), MemoryLayout<Element>.stride) else { throw .memory }
         base = memory.bindMemory(to: Element.self, capacity: max(count, 1))
         self.count = count
     }
 
-    deinit { gotoni_platform_free(base) }
+    @inlinable deinit { gotoni_platform_free(base) }
 
-    subscript(index: Int) -> Element {
+    @inlinable public subscript(index: Int) -> Element {
         @inline(__always) get {
             assert(index >= 0 && index < count)
             return base[index]
@@ -28,13 +28,13 @@ struct Buffer<Element: BitwiseCopyable>: ~Copyable {
     }
 
     /// Sets the first `length` elements to `value`.
-    func fill(_ length: Int, with value: Element) {
+    @inlinable public func fill(_ length: Int, with value: Element) {
         assert(length <= count)
         base.update(repeating: value, count: length)
     }
 
     /// Grows to at least `newCount` by replacing the memory; new elements are zero.
-    mutating func grow(to newCount: Int) throws(RouterError) {
+    @inlinable public mutating func grow(to newCount: Int) throws(RouterError) {
         guard newCount > count else { return }
         let larger = try Buffer(count: max(newCount, count * 2))
         larger.base.update(from: base, count: count)
