@@ -4,6 +4,7 @@ internal import GotoniCore
 final class Encoder {
     private let matcher: Matcher
     private var words: WordCache
+    private var longWords: LongWordCache
     private var work: BytePairs.Workspace
     private var normalized: List<UInt8>
     private var spaced: List<UInt8>
@@ -12,6 +13,7 @@ final class Encoder {
     init() throws(TokenizerError) {
         matcher = try Matcher()
         words = try WordCache()
+        longWords = try LongWordCache.make()
         work = try BytePairs.Workspace.make()
         normalized = try List()
         spaced = try List()
@@ -87,18 +89,26 @@ final class Encoder {
     @inline(__always) private func encode(
         _ word: Bytes, after: Int, _ model: borrowing TokenizerModel
     ) throws(TokenizerError) {
-        if let key = WordCache.key(word, after: after) {
-            if try words.find(key, word.count, into: &out) { return }
-            let start = out.count
-            try merge(word, model)
-            words.insert(key, word.count, UnsafeBufferPointer(rebasing: UnsafeBufferPointer(out.elements)[start...]))
-        } else {
-            guard word.count <= Tokenizer.longestWord else { throw .tooLong }
-            try merge(word, model)
-        }
+        guard let key = WordCache.key(word, after: after) else { return try encodeLong(word, model) }
+        if try words.find(key, word.count, into: &out) { return }
+        let start = out.count
+        try encodeLong(word, model)
+        words.insert(key, word.count, UnsafeBufferPointer(rebasing: UnsafeBufferPointer(out.elements)[start...]))
     }
 
-    @inline(never) private func merge(_ word: Bytes, _ model: borrowing TokenizerModel) throws(TokenizerError) {
+    /// A word that is not among the short ones.
+    @inline(never) private func encodeLong(_ word: Bytes, _ model: borrowing TokenizerModel) throws(TokenizerError) {
+        guard word.count <= Tokenizer.longestWord else { throw .tooLong }
+        guard word.count > WordCache.mostTokens, let hash = LongWordCache.hash(word) else { return try merge(word, model) }
+        if try longWords.find(word, hash, into: &out) { return }
+        let start = out.count
+        try merge(word, model)
+        let ids = UnsafeBufferPointer(rebasing: UnsafeBufferPointer(out.elements)[start...])
+        // Others are in the cache of short words now.
+        if word.count > WordCache.longestWord || ids.count > WordCache.mostTokens { longWords.insert(word, hash, ids) }
+    }
+
+    private func merge(_ word: Bytes, _ model: borrowing TokenizerModel) throws(TokenizerError) {
         if let id = model.wholeWord(word) { return try out.append(id) }
         try model.pairs.encode(word, &work, into: &out)
     }
