@@ -85,7 +85,7 @@ let package = Package(
                 .target(
                     name: "GotoniGateway",
                     dependencies: [
-                        "GotoniCore", "GotoniEngines",
+                        "GotoniCore", "GotoniEngines", "GotoniTokenizer",
                         .product(name: "Logging", package: "swift-log"),
                         .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                         .product(name: "NIOCore", package: "swift-nio"),
@@ -96,7 +96,7 @@ let package = Package(
                 .target(
                     name: "GotoniService",
                     dependencies: [
-                        "GotoniCore", "GotoniGateway",
+                        "GotoniCore", "GotoniGateway", "GotoniTokenizer",
                         .product(name: "ArgumentParser", package: "swift-argument-parser"),
                         .product(name: "Logging", package: "swift-log"),
                         .product(name: "Yams", package: "Yams"),

@@ -17,8 +17,8 @@
  * Ownership   Pointers you pass are borrowed until the call returns, results are copied into your memory,
  *             strings that come back are static. You free one thing: the tokenizer.
  * Arrays out  Pass a capacity; `*count` receives how many ids there are. If they do not fit, nothing is written
- *             and GOTONI_TOKENIZER_E_BUFFER comes back: grow the array and call again. A text never has more
- *             ids than bytes, and the model's few around a prompt. Capacity 0 with a NULL array asks for the
+ *             and GOTONI_TOKENIZER_E_BUFFER comes back: grow the array and call again. A text has at most as
+ *             many ids as bytes once it is normalized, and the model's few around a prompt. Capacity 0 with a NULL array asks for the
  *             count alone.
  * Nothing     No callbacks, no threads, no input or output, no environment variables. No error crosses as a
  * hidden      crash: hostile values are answered by a negative status.

@@ -24,8 +24,8 @@ static bool is_token_list(const Document &document, Position p) {
 
 static bool is_empty(const Document &document, Position p) { return document.at(p + 1) == ']'; }
 
-/* One sequence. Returns whether it was token ids. */
-static bool write_sequence(Writer &writer, const Document &document, Position p) {
+/* One sequence. Returns whether it was token ids; `end` is where its text ends. */
+static bool write_sequence(Writer &writer, const Document &document, Position p, size_t &end) {
     bool exact = is_token_list(document, p);
     if (exact) {
         document.elements(p, [&](Position element) {
@@ -37,6 +37,7 @@ static bool write_sequence(Writer &writer, const Document &document, Position p)
     } else {
         writer.unknown(document.raw(p));
     }
+    end = writer.size();
     writer.pad();
     return exact;
 }
@@ -45,13 +46,13 @@ Prompt write_prompt(Writer &writer, const Document &document, Position prompt) {
     Prompt written;
     if (document.is_null(prompt)) return written;
     if (!document.is_array(prompt) || is_token_list(document, prompt)) {
-        written.exact = write_sequence(writer, document, prompt);
+        written.exact = write_sequence(writer, document, prompt, written.end);
         written.sequences = 1;
         return written;
     }
     written.exact = !is_empty(document, prompt);
     document.elements(prompt, [&](Position sequence) {
-        if (!write_sequence(writer, document, sequence)) written.exact = false;
+        if (!write_sequence(writer, document, sequence, written.end)) written.exact = false;
         written.sequences += 1;
         return !writer.status;
     });

@@ -5,10 +5,12 @@
 
 namespace gotoni {
 
-/* Sequences written, and whether all of them were token ids. */
+/* Sequences written, and whether all of them were token ids; of one text, where it ends before the zeros behind it. */
 struct Prompt {
     size_t sequences = 0;
     bool exact = false;
+    bool conversation = false;
+    size_t end = 0;
 };
 
 /* A string, a list of token ids, or a list of those, one behind the other, each from a whole token on. Shapes that no

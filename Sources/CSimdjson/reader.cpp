@@ -26,14 +26,16 @@ enum Field {
     model, lora_path, lora_name, lora, cache_salt, extra_key, session_id, session_params, prompt_cache_key,
     conversation, user, priority, stream, stream_options, max_completion_tokens, max_tokens, max_output_tokens,
     sampling_params, messages, prompt, input, text, input_ids, instructions, tools, functions, image_data, video_data,
-    audio_data, field_count
+    audio_data, add_generation_prompt, continue_final_message, chat_template, chat_template_kwargs, documents,
+    reasoning_effort, tokens, field_count
 };
 
 constexpr std::string_view field_names[] = {
     "model", "lora_path", "lora_name", "lora", "cache_salt", "extra_key", "session_id", "session_params",
     "prompt_cache_key", "conversation", "user", "priority", "stream", "stream_options", "max_completion_tokens",
     "max_tokens", "max_output_tokens", "sampling_params", "messages", "prompt", "input", "text", "input_ids",
-    "instructions", "tools", "functions", "image_data", "video_data", "audio_data"};
+    "instructions", "tools", "functions", "image_data", "video_data", "audio_data", "add_generation_prompt",
+    "continue_final_message", "chat_template", "chat_template_kwargs", "documents", "reasoning_effort", "tokens"};
 static_assert(sizeof field_names / sizeof *field_names == field_count, "one name for each field");
 
 /* Where something begins and ends in a writer whose memory may still move. */
@@ -114,14 +116,36 @@ struct Body {
         write_messages(writer, document(), messages);
         Prompt written;
         written.sequences = writer.size() > 0 ? 1 : 0;
+        written.conversation = true;
+        written.end = writer.size();
         writer.pad();
         return written;
+    }
+
+    /* What a conversation's template is asked for besides the messages. */
+    uint8_t template_wishes() const {
+        for (Field field : {chat_template, documents, reasoning_effort}) {
+            if (!document().is_null(fields[field])) return GOTONI_JSON_WISHES_MORE;
+        }
+        /* The default may be said. */
+        if (document().at(fields[add_generation_prompt]) == 'f' || document().is_true(fields[continue_final_message])) {
+            return GOTONI_JSON_WISHES_MORE;
+        }
+        Position wishes = fields[chat_template_kwargs];
+        if (document().is_null(wishes)) return GOTONI_JSON_WISHES_NOTHING;
+        size_t count = 0;
+        if (document().is_object(wishes)) document().fields(wishes, [&](Position, Position) { count += 1; });
+        Position thinking = field_of(wishes, "enable_thinking");
+        if (count != 1) return document().is_object(wishes) && count == 0 ? GOTONI_JSON_WISHES_NOTHING : GOTONI_JSON_WISHES_MORE;
+        if (document().is_true(thinking)) return GOTONI_JSON_WISHES_THINKING;
+        return document().at(thinking) == 'f' ? GOTONI_JSON_WISHES_NO_THINKING : GOTONI_JSON_WISHES_MORE;
     }
 
     Prompt write(uint32_t endpoint) {
         Writer &writer = reader.prompt;
         switch (endpoint) {
             case GOTONI_JSON_COMPLETIONS: return write_prompt(writer, document(), fields[prompt]);
+            case GOTONI_JSON_TOKENIZED: return write_prompt(writer, document(), fields[tokens]);
             case GOTONI_JSON_RESPONSES: return write_conversation(fields[input]);
             case GOTONI_JSON_EMBEDDINGS:
                 if (document().is_null(fields[input])) return write_conversation(fields[messages]);
@@ -129,7 +153,9 @@ struct Body {
             case GOTONI_JSON_GENERATE: {
                 if (!document().is_null(fields[input_ids])) return write_prompt(writer, document(), fields[input_ids]);
                 Prompt written = write_prompt(writer, document(), fields[text]);
+                size_t texts = writer.size();
                 for (Field field : {image_data, video_data, audio_data}) write_media(writer, document(), fields[field]);
+                if (writer.size() != texts) written.end = 0;
                 writer.pad();
                 return written;
             }
@@ -169,6 +195,9 @@ extern "C" int32_t gotoni_json_read(
             out->max_output_tokens = body.most_output();
             out->sequences = prompt.sequences;
             out->exact = prompt.exact;
+            out->conversation = prompt.conversation;
+            if (prompt.conversation) out->template_wishes = body.template_wishes();
+            if (prompt.sequences == 1 && !prompt.exact) out->prompt = {reader->prompt.bytes(), prompt.end};
             out->streams = body.document().is_true(body.fields[stream]);
             out->wants_usage =
                 body.document().is_true(body.field_of(body.fields[stream_options], "include_usage"));

@@ -17,8 +17,20 @@ public struct BodyFacts: Equatable, Sendable {
     public var maxOutputTokens: Int?
     /// Prompts in the batch, 1 for an ordinary request, 0 for a body without a prompt.
     public var sequences: Int = 0
+    /// The prompt is messages, which the engine's chat template renders.
+    public var isConversation: Bool = false
+    public var templateWishes = TemplateWishes.nothing
 
     public init() {}
+}
+
+/// What a body asks of the chat template besides the messages.
+public enum TemplateWishes: UInt8, Sendable {
+    case nothing
+    /// `chat_template_kwargs.enable_thinking`.
+    case thinking, noThinking
+    /// Documents, a template of its own, no generation prompt.
+    case more
 }
 
 /// Why a body is refused. Each is an answer 400 (`tooLarge` 413, `memory` 503).

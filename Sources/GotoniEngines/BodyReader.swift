@@ -44,11 +44,27 @@ public final class BodyReader {
         facts.wantsUsage = self.body.wants_usage
         if self.body.max_output_tokens >= 0 { facts.maxOutputTokens = Int(self.body.max_output_tokens) }
         facts.sequences = self.body.sequences
+        facts.isConversation = self.body.conversation
+        facts.templateWishes = TemplateWishes(rawValue: self.body.template_wishes) ?? .more
         return facts
+    }
+
+    /// Reads what vLLM's `/tokenize` and its like answer: `tokens`, ids alone. False: there are none.
+    public func readTokens(ofAnswer answer: UnsafeRawBufferPointer) -> Bool {
+        body = gotoni_json_body()
+        let bytes = answer.assumingMemoryBound(to: UInt8.self)
+        guard let reader,
+            gotoni_json_read(reader, bytes.baseAddress, bytes.count, UInt32(GOTONI_JSON_TOKENIZED), &body) == 0
+        else { return false }
+        return body.exact
     }
 
     /// The prompt of the body last read as token ids; empty after an error. Valid until the next read.
     public var tokens: UnsafeBufferPointer<UInt32> { .init(start: body.tokens, count: body.token_count) }
+
+    /// The prompt of the body last read as it is written in `tokens`, without the zeros behind it: a text, or parts behind
+    /// marks. Empty if there are several, or if they are ids. Valid until the next read.
+    public var prompt: UnsafeBufferPointer<UInt8> { .init(start: body.prompt.bytes, count: body.prompt.size) }
 
     /// The prompt of the body last read as token ids; empty after an error.
     public func withTokens<Result: ~Copyable, Failure: Error>(

@@ -115,6 +115,7 @@ public final class Gateway: Sendable {
         // What has not begun to answer is told so.
         for (loop, context) in loops { try? await loop.submit { context.value.refuseAll() }.get() }
         for (loop, context) in loops { try? await loop.submit { context.value.closeAll() }.get() }
+        await dispatcher.tokens.stop()
         try? await group.shutdownGracefully()
         if cut > 0 { logger.warning("requests were cut off at the drain timeout", metadata: ["requests": "\(cut)"]) }
         return cut == 0

@@ -81,6 +81,12 @@ public struct GatewayConfiguration: Sendable {
     public var knobs: [(Knob, Double)] = [(.msPerToken, 0.094), (.runningCostFactor, 0.5)]
     public var router = Configuration()
 
+    // Tokens.
+    /// Asked in this order; the estimate where none knows.
+    public var tokenSources: [TokenSource] = []
+    /// For a service or an engine to say a prompt's tokens.
+    public var tokenizerTimeout = Nanoseconds(milliseconds: 100)
+
     // Admission.
     /// Requests at one time on a server.
     public var maxConcurrent = 10

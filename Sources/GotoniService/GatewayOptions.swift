@@ -25,6 +25,21 @@ public struct GatewayOptions: ParsableArguments {
         help: ArgumentHelp("Any knob of the cost; repeat for more. /proxy/tune lists them.", valueName: "NAME=VALUE"))
     var knobs: [String] = []
 
+    @Option(
+        help: ArgumentHelp(
+            "Where tokens come from: estimate, a model's folder or tokenizer.json, unix:SOCKET, engine; or several, by comma.",
+            valueName: "SOURCE"))
+    var tokenizer: String?
+
+    @Option(help: ArgumentHelp("For a service or an engine to say a prompt's tokens.", valueName: "TIME"))
+    var tokenizerTimeout: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "The chat template in Jinja that the engines were told to use instead of the model's own.",
+            valueName: "FILE"))
+    var chatTemplate: String?
+
     @Option(help: ArgumentHelp("Most requests at one time on a server.", valueName: "N"))
     var maxConcurrent: String?
 

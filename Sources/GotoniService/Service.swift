@@ -33,6 +33,11 @@ public struct Service: Sendable {
             print(settings.yaml)
             return
         }
+        do {
+            try settings.loadTokenizer()
+        } catch {
+            throw ValidationError("\(error)")
+        }
         try LogSetup.install(level: settings.logLevel, format: settings.logFormat)
         let logger = Logger(label: name)
         signal(SIGPIPE, SIG_IGN)

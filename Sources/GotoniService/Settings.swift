@@ -63,6 +63,8 @@ public struct Settings {
     }
 
     fileprivate var certificate: String?
+    fileprivate var tokenizer = "estimate"
+    fileprivate var chatTemplate: String?
     fileprivate var key: String?
 
     private static func read(_ path: String, _ table: [Setting]) throws -> [String: [String]] {
@@ -94,6 +96,11 @@ public struct Settings {
             }
         }
         return result
+    }
+
+    /// Reads the files that the tokenizer needs. Throws a sentence.
+    mutating func loadTokenizer() throws {
+        gateway.tokenSources = try TokenizerFiles.sources(tokenizer, template: chatTemplate)
     }
 
     /// What `--print-config` prints; reading it back gives the same configuration. Secrets are not in it.
@@ -168,6 +175,12 @@ extension Settings {
                 settings.gateway.knobs.filter { $0.0 != .msPerToken && $0.0 != .runningCostFactor }
                     .map { "\($0.0.info.name)=\($0.1)" }
             }),
+        Setting(
+            key: "tokenizer", flag: { $0.tokenizer.map { [$0] } }, set: { $0.tokenizer = $1 }, show: { [$0.tokenizer] }),
+        time("tokenizer-timeout", \.tokenizerTimeout, { $0.tokenizerTimeout }, least: 1),
+        Setting(
+            key: "chat-template", flag: { $0.chatTemplate.map { [$0] } }, set: { $0.chatTemplate = $1 },
+            show: { $0.chatTemplate.map { [$0] } ?? [] }),
         number("max-concurrent", \.maxConcurrent, 1...1_000_000, { $0.maxConcurrent }),
         number("max-queue", \.queueLimit, 0...100_000, { $0.maxQueue }),
         time("queue-timeout", \.queueTimeout, { $0.queueTimeout }),

@@ -49,7 +49,7 @@ final class Encoder {
     }
 
     private func encode(_ text: Bytes, _ model: borrowing TokenizerModel, _ gap: Pattern) throws(TokenizerError) {
-        guard let normalizer = model.normalizer, !normalizer.isSurelyDone(text) else {
+        guard let normalizer = model.normalizer, !normalizer.isDone(text) else {
             return try encodeNormalized(text, model, gap)
         }
         normalized.clear()
@@ -99,7 +99,9 @@ final class Encoder {
     /// A word that is not among the short ones.
     @inline(never) private func encodeLong(_ word: Bytes, _ model: borrowing TokenizerModel) throws(TokenizerError) {
         guard word.count <= Tokenizer.longestWord else { throw .tooLong }
-        guard word.count > WordCache.mostTokens, let hash = LongWordCache.hash(word) else { return try merge(word, model) }
+        guard word.count > WordCache.mostTokens, let hash = LongWordCache.hash(word) else {
+            return try merge(word, model)
+        }
         if try longWords.find(word, hash, into: &out) { return }
         let start = out.count
         try merge(word, model)

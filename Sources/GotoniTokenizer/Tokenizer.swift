@@ -17,6 +17,8 @@ public final class Tokenizer: @unchecked Sendable {
 
     public static let defaultCacheBytes = 64 << 20
 
+    /// How the model's conversations are rendered; nil: in no way that is known here.
+    public let template: ChatTemplate?
     private let model: TokenizerModel
     private let gap: Pattern
     private let sections: Locked<SectionCache>
@@ -36,10 +38,12 @@ public final class Tokenizer: @unchecked Sendable {
         case qwenTiktoken
     }
 
-    /// `file`: the vocabulary, as a whole. `config`: the `tokenizer_config.json` beside it, if there is one.
-    /// `cacheBytes`: most memory for messages lately seen. Errors: format, unsupported, memory.
+    /// `file`: the vocabulary, as a whole. `config`: the `tokenizer_config.json` beside it, if there is one; it may have the
+    /// chat template. `template`: that of a `chat_template.jinja`, which counts more. `cacheBytes`: most memory for messages
+    /// lately seen. Errors: format, unsupported, memory.
     public convenience init(
-        _ file: Span<UInt8>, _ format: Format, config: Span<UInt8>? = nil, cacheBytes: Int = defaultCacheBytes
+        _ file: Span<UInt8>, _ format: Format, config: Span<UInt8>? = nil, template: Span<UInt8>? = nil,
+        cacheBytes: Int = defaultCacheBytes
     ) throws(TokenizerError) {
         let model = try file.withUnsafeBufferPointer { (file) throws(TokenizerError) in
             switch format {
@@ -55,10 +59,15 @@ public final class Tokenizer: @unchecked Sendable {
             case .qwenTiktoken: try RankFiles.qwen(file)
             }
         }
-        try self.init(model, cacheBytes: cacheBytes)
+        var known = try config?.withUnsafeBufferPointer { (config) throws(TokenizerError) in
+            try TokenizerFile.template(config)
+        }
+        if let template { known = template.withUnsafeBufferPointer { ChatTemplate.recognize($0) } }
+        try self.init(model, known ?? nil, cacheBytes: cacheBytes)
     }
 
-    init(_ model: consuming TokenizerModel, cacheBytes: Int) throws(TokenizerError) {
+    private init(_ model: consuming TokenizerModel, _ template: ChatTemplate?, cacheBytes: Int) throws(TokenizerError) {
+        self.template = template
         self.model = model
         gap = try Pattern()
         let cache = try SectionCache.make(budget: cacheBytes)

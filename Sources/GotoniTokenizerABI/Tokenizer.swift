@@ -87,7 +87,7 @@ internal import GotoniTokenizer
         case GOTONI_TOKENIZER_E_UNSUPPORTED: "a model that cannot be followed exactly here; gotoni-tokenizer can"
         case GOTONI_TOKENIZER_E_ARGUMENT: "an argument is missing or has an unknown value"
         case GOTONI_TOKENIZER_E_BUFFER: "the array is too small; grow it to the count that was returned and call again"
-        default: TokenizerError.withCode(-status)?.text ?? "no status of this library"
+        default: TokenizerError.withCode(0 &- status)?.text ?? "no status of this library"
         }
     return cString(text)
 }

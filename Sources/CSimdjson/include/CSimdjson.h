@@ -77,7 +77,9 @@ enum {
     GOTONI_JSON_COMPLETIONS = 1,
     GOTONI_JSON_RESPONSES = 2,
     GOTONI_JSON_EMBEDDINGS = 3,
-    GOTONI_JSON_GENERATE = 4
+    GOTONI_JSON_GENERATE = 4,
+    /* No request: what a `/tokenize` answers. */
+    GOTONI_JSON_TOKENIZED = 5
 };
 
 /* What a body says. Of a text size 0: absent or empty. */
@@ -89,7 +91,20 @@ typedef struct {
     int64_t max_output_tokens; /* -1: none */
     size_t sequences;
     bool exact, streams, wants_usage;
+    /* The one prompt as it is written in `tokens`, without the zeros behind it; size 0 if there are several, or ids. */
+    gotoni_json_text prompt;
+    /* It is a conversation, as writer.hpp has it, and what is asked of its template. */
+    bool conversation;
+    uint8_t template_wishes;
 } gotoni_json_body;
+
+/* Of a conversation's template: nothing; `enable_thinking` true or false; something else. */
+enum {
+    GOTONI_JSON_WISHES_NOTHING = 0,
+    GOTONI_JSON_WISHES_THINKING = 1,
+    GOTONI_JSON_WISHES_NO_THINKING = 2,
+    GOTONI_JSON_WISHES_MORE = 3
+};
 
 typedef struct gotoni_json_reader gotoni_json_reader;
 

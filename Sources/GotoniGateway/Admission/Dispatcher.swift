@@ -26,6 +26,7 @@ final class Dispatcher: Sendable {
     let requestLog: RequestLog
     let decisions = DecisionLog()
     let traces = TraceLog()
+    let tokens: PromptTokenizer
     /// Nil: this is a proxy, not a node.
     let mesh: Mesh?
     private let queue: NIOLockedValueBox<Queue>
@@ -47,6 +48,7 @@ final class Dispatcher: Sendable {
         self.configuration = configuration
         self.logger = logger
         router = try SharedRouter(configuration.router)
+        tokens = PromptTokenizer(configuration, logger: logger)
         requestLog = RequestLog(capacity: configuration.requestLogSize, isOn: configuration.collectsMetrics)
         queue = NIOLockedValueBox(Queue(order: AdmissionQueue(limit: configuration.queueLimit)))
         mesh = configuration.mesh.map {
@@ -60,27 +62,25 @@ final class Dispatcher: Sendable {
 
     // MARK: Routing
 
-    /// Chooses a server for the prompt that `reader` has read, takes a place there and expects the prompt in its cache from
-    /// now on.
+    /// Chooses a server for a prompt, takes a place there and expects the prompt in its cache from now on.
     /// Errors: noServer, saturated, capacity, range (the prompt is too long), memory.
     func route(
-        _ reader: BodyReader, _ facts: BodyFacts, excluding: [ServerID], now: Nanoseconds, record: inout DecisionRecord
+        _ tokens: Span<UInt32>, _ facts: BodyFacts, excluding: [ServerID], now: Nanoseconds,
+        record: inout DecisionRecord
     ) throws(RouterError) -> (Decision, Server) {
         var rows: [Candidate] = []
         let local = mesh == nil ? nil : fleet.mesh.local
         var chain: [UInt64] = []
-        let decision = try reader.withTokens { (tokens: Span<UInt32>) throws(RouterError) in
-            try router.withPrompt(tokens, namespace: facts.namespace) {
-                (router, prompt) throws(RouterError) -> Decision in
-                let keepsTable = router.serverCount <= DecisionRecord.mostServers
-                if keepsTable { rows.reserveCapacity(router.serverCount) }
-                let decision = try router.route(
-                    prompt, Request(sessionKey: facts.sessionKey), excluding: excluding.span, now: now,
-                    row: keepsTable ? { rows.append($0) } : nil)
-                if let ticket = decision.ticket { try router.commit(ticket, prompt, now: now) }
-                if decision.server == local?.id { chain = prompt.chain(most: PrefixNews.mostBlocks) }
-                return decision
-            }
+        let decision = try router.withPrompt(tokens, namespace: facts.namespace) {
+            (router, prompt) throws(RouterError) -> Decision in
+            let keepsTable = router.serverCount <= DecisionRecord.mostServers
+            if keepsTable { rows.reserveCapacity(router.serverCount) }
+            let decision = try router.route(
+                prompt, Request(sessionKey: facts.sessionKey), excluding: excluding.span, now: now,
+                row: keepsTable ? { rows.append($0) } : nil)
+            if let ticket = decision.ticket { try router.commit(ticket, prompt, now: now) }
+            if decision.server == local?.id { chain = prompt.chain(most: PrefixNews.mostBlocks) }
+            return decision
         }
         guard let server = fleet[decision.server] else {
             // Removed between the two.
@@ -116,6 +116,12 @@ final class Dispatcher: Sendable {
 
     /// The engine of this node takes requests.
     var localIsUp: Bool { fleet.mesh.local?.state.withLockedValue { $0.health.state == .up } ?? false }
+
+    /// An engine that can be asked about prompts: this node's, or any that is up.
+    func anyEngine() -> Server? {
+        if mesh != nil { return localIsUp ? fleet.mesh.local : nil }
+        return anyServer(excluding: [])
+    }
 
     /// A server for a request without a prompt: the nearest that is up, of peers those that say that they have room.
     func anyServer(excluding: [ServerID]) -> Server? {

@@ -63,11 +63,13 @@ extension ControlRoutes {
         } catch let error as BodyError {
             throw Problem.badRequest("invalid_body", "\(error.text)")
         }
+        // Of the sources of tokens only the one in this process is asked.
+        let known = dispatcher.tokens.model.flatMap { PromptTokenizer.tokens(reader.prompt, facts, $0) }
         var record = DecisionRecord()
         var rows: [Candidate] = []
         let now = Clock.now()
         var refusal: RouterError?
-        try reader.withTokens { (tokens: Span<UInt32>) throws(RouterError) in
+        try PromptTokens.of(known, reader) { (tokens: Span<UInt32>) throws(RouterError) in
             try dispatcher.router.withPrompt(tokens, namespace: facts.namespace) {
                 (router, prompt) throws(RouterError) in
                 do throws(RouterError) {
@@ -82,7 +84,7 @@ extension ControlRoutes {
             }
         }
         record.candidates = rows
-        record.promptTokens = facts.promptTokens
+        record.promptTokens = known?.ids.count ?? facts.promptTokens
         var decision = document(record, id: nil, time: nil, queueMs: 0, ttftMs: nil)
         if let refusal { decision.reason = "\(refusal.text)" }
         return try json(ExplainDocument(decisions: [decision]))

@@ -136,7 +136,7 @@ struct TokenizerAnswer: Encodable {
         var fallbackEstimate: Int
     }
     var success: Bool
-    /// What counts: "estimate" is UTF-8 bytes over four.
+    /// What counts: "estimate" is UTF-8 bytes over four, another one the model's tokenizer.
     var tokenizer: String
     var results: [Result]
     var message: String

@@ -1,5 +1,6 @@
 import GotoniCore
 import GotoniEngines
+import GotoniTokenizer
 import NIOConcurrencyHelpers
 import NIOCore
 import Synchronization
@@ -156,12 +157,19 @@ extension ControlRoutes {
     private func countTokens(_ text: String?) throws -> LocalAnswer {
         guard let text else { throw Problem.badRequest("text", "give a text: ?text=..., or {\"text\": ...}") }
         let bytes = text.utf8.count
-        let tokens = (bytes + 3) / 4
+        let estimate = (bytes + 3) / 4
+        var tokens: Int?
+        if let model = dispatcher.tokens.model {
+            tokens = try? model.withTokens(text.utf8Span.span, addSpecialTokens: false) { $0.count }
+        }
         return try json(
             TokenizerAnswer(
-                success: true, tokenizer: "estimate",
-                results: [.init(text: text, tokenCount: tokens, charCount: bytes, fallbackEstimate: tokens)],
-                message: "estimated: a token is four bytes of UTF-8"))
+                success: true, tokenizer: tokens == nil ? "estimate" : dispatcher.tokens.description,
+                results: [
+                    .init(text: text, tokenCount: tokens ?? estimate, charCount: bytes, fallbackEstimate: estimate)
+                ],
+                message: tokens == nil
+                    ? "estimated: a token is four bytes of UTF-8" : "the model's own, without its chat template"))
     }
 }
 

@@ -110,7 +110,9 @@ struct StatusDocument: Encodable {
     var uptimeSeconds: Double
     var version: String
     var routingPolicy: String
-    var tokenizer = "estimate"
+    /// As configured: "estimate", or the sources that are asked, separated by commas.
+    var tokenizer: String
+    var tokens: TokensDocument
     var servers: [ServerEntry]
     var queueSize: Int
     var queueOldestMs: OrNull<Double>
@@ -149,6 +151,7 @@ extension ControlRoutes {
         return StatusDocument(
             draining: gateway.isDraining, uptimeSeconds: rounded(now.since(gateway.startTime).milliseconds / 1000),
             version: gateway.configuration.version, routingPolicy: "\(try currentPolicy())",
+            tokenizer: dispatcher.tokens.description, tokens: TokensDocument(dispatcher.tokens),
             servers: dispatcher.fleet.all.map { entry($0, now: now) },
             queueSize: dispatcher.queueLength,
             queueOldestMs: OrNull(dispatcher.oldestArrival.map { rounded(now.since($0).milliseconds) }),

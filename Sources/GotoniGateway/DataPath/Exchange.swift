@@ -9,11 +9,12 @@ import Synchronization
 /// its attempts, its ticket. Lives on the event loop of its client; exactly one of `complete`, `refuse`, `breakOff` and
 /// `cancel` ends it, and each gives the ticket back.
 ///
-///     start ─▶ queued ─▶ connecting ─▶ awaiting ─▶ streaming ─▶ ended
-///                 ▲           └───────────┴── another server ──┐
-///                 └────────────────────────────────────────────┘
+///     start ─▶ tokenizing ─▶ queued ─▶ connecting ─▶ awaiting ─▶ streaming ─▶ ended
+///                               ▲           └───────────┴── another server ──┐
+///                               └────────────────────────────────────────────┘
 final class Exchange: UpstreamUser, Waiter {
     enum Stage: Equatable {
+        case tokenizing
         case queued(UInt64)
         case connecting
         case awaiting
@@ -38,6 +39,8 @@ final class Exchange: UpstreamUser, Waiter {
 
     private(set) var stage = Stage.connecting
     private var facts = BodyFacts()
+    /// Nil: they are estimated, or ids that the client sent; then the loop's reader has them when it has read the body.
+    private var tokens: PromptTokens?
     private var record = RequestRecord()
     private var queueDeadline = Nanoseconds(0)
     private var queuedAt: Nanoseconds?
@@ -107,12 +110,44 @@ final class Exchange: UpstreamUser, Waiter {
                 return refuse(.badRequest("invalid_body", "\(error.text)", status: status))
             }
             record.promptBytes = facts.promptTokens * 4
-            record.tokens = facts.promptTokens
+            findTokens()
+        } else {
+            findServer()
         }
+    }
+
+    private func findTokens() {
+        guard let endpoint else { return }
+        stage = .tokenizing
+        var isLater = false
+        dispatcher.tokens.find(.init(loop: loop, facts: facts, endpoint: endpoint, body: body)) { found in
+            // The client left, or the gateway ended.
+            guard self.stage == .tokenizing else { return }
+            self.tokens = found
+            if let found {
+                self.facts.promptTokens = found.ids.count
+            } else if isLater, (try? self.read()) == nil {
+                return self.refuse(.internalError)
+            }
+            self.record.tokens = self.facts.promptTokens
+            self.record.tokensFrom = self.tokensFrom
+            self.dispatcher.tokens.count(self.tokensFrom)
+            self.stage = .connecting
+            self.findServer()
+        }
+        isLater = true
+    }
+
+    private var tokensFrom: TokenOrigin { tokens?.origin ?? (facts.isExact ? .client : .estimate) }
+
+    private func findServer() {
         let releases = dispatcher.releases
         if endpoint != nil, dispatcher.hasQueue { return enqueue(triedAt: releases) }
         if let error = route() { notRouted(error, triedAt: releases) }
     }
+
+    /// The prompt into the loop's reader, which others have used since then, unless its tokens are at hand.
+    private func readAgain() -> Bool { tokens != nil || (try? read()) != nil }
 
     /// The prompt and what else the body says, into the loop's reader; nothing if it is passed through.
     private func read() throws(BodyError) -> BodyFacts {
@@ -135,9 +170,12 @@ final class Exchange: UpstreamUser, Waiter {
         }
         let now = Clock.now()
         do throws(RouterError) {
-            let (decision, server) = try dispatcher.route(
-                loop.reader, facts, excluding: dispatcher.barred(hops: hops, tried: tried), now: now,
-                record: &record.decision)
+            let (decision, server) = try PromptTokens.of(tokens, loop.reader) {
+                (tokens: Span<UInt32>) throws(RouterError) in
+                try dispatcher.route(
+                    tokens, facts, excluding: dispatcher.barred(hops: hops, tried: tried), now: now,
+                    record: &record.decision)
+            }
             leaveServer(.failed)
             ticket = decision.ticket
             connect(server, fresh: false)
@@ -185,7 +223,7 @@ final class Exchange: UpstreamUser, Waiter {
             // Gone meanwhile: the place is for the next.
             return dispatcher.offer(place)
         }
-        guard (try? read()) != nil else {
+        guard readAgain() else {
             refuse(.internalError)
             return dispatcher.offer(place)
         }
@@ -388,6 +426,11 @@ final class Exchange: UpstreamUser, Waiter {
         upstream = nil
         let used = succeeded ? usage?.usage() : nil
         endTicket(succeeded ? .ok : .failed, cachedTokens: used.flatMap(cachedTokens), now: now)
+        if let used, facts.sequences == 1 {
+            dispatcher.tokens.note(
+                ours: facts.promptTokens, tokensFrom, engine: used.promptTokens,
+                predicted: record.decision.matchedTokens, found: used.cachedTokens)
+        }
         // A client error speaks neither for nor against the server.
         if succeeded, let server { dispatcher.answered(server, isProbe: false, now: now) }
         dispatcher.counters.forwarded.add(1, ordering: .relaxed)
@@ -401,7 +444,7 @@ final class Exchange: UpstreamUser, Waiter {
     private func cachedTokens(_ used: Usage) -> Int? {
         guard let cached = used.cachedTokens else { return nil }
         let ours = record.decision.promptTokens
-        if facts.isExact { return min(cached, ours) }
+        if tokensFrom.isExact { return min(cached, ours) }
         guard let theirs = used.promptTokens, theirs > 0 else { return nil }
         let scaled = Int(Double(min(cached, theirs)) / Double(theirs) * Double(ours))
         let expected = record.decision.matchedTokens
@@ -456,7 +499,7 @@ final class Exchange: UpstreamUser, Waiter {
         guard let current = server else { return false }
         let before = tried
         tried.append(current.id)
-        guard (try? read()) != nil else { return false }
+        guard readAgain() else { return false }
         let releases = dispatcher.releases
         if let error = route() {
             // Wait for one of the others only if this one gave no answer that could be passed on.
@@ -542,6 +585,7 @@ final class Exchange: UpstreamUser, Waiter {
         record.isSuccess = success
         record.error = error
         record.retries = retried
+        record.engineTokens = used?.promptTokens
         record.cachedTokens = used?.cachedTokens
         record.outputTokens = used?.outputTokens
         if record.decision.chosen != nil {
@@ -588,7 +632,7 @@ final class Exchange: UpstreamUser, Waiter {
             } else {
                 signOfLife(now)
             }
-        case .connecting, .ended: return
+        case .tokenizing, .connecting, .ended: return
         }
     }
 
@@ -602,7 +646,7 @@ final class Exchange: UpstreamUser, Waiter {
     /// The gateway ends: who has no answer yet gets one.
     func shutDown() {
         switch stage {
-        case .queued, .connecting, .awaiting: refuse(.shuttingDown)
+        case .tokenizing, .queued, .connecting, .awaiting: refuse(.shuttingDown)
         case .streaming, .ended: return
         }
     }

@@ -43,6 +43,7 @@ final class UpstreamPool {
     /// Opens a connection; `done` is called on the loop.
     func connect(_ done: @escaping (Result<UpstreamConnection, any Error>) -> Void) {
         connections += 1
+        if let path = server.url.socketPath { return connect(socket: path, done) }
         var bootstrap = ClientBootstrap(group: loop)
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
             .channelOption(.socketOption(.so_keepalive), value: 1)
@@ -67,14 +68,30 @@ final class UpstreamPool {
         }
         // Names are looked up one after the other on a thread of the loop's: addresses need not wait there.
         let opened = address.map(bootstrap.connect(to:)) ?? bootstrap.connect(host: host, port: server.url.port)
+        finish(opened, made.value, done)
+    }
+
+    private func connect(socket path: String, _ done: @escaping (Result<UpstreamConnection, any Error>) -> Void) {
+        let made = NIOLoopBound(UpstreamConnection(pool: self), eventLoop: loop)
+        let bootstrap = ClientBootstrap(group: loop).connectTimeout(connectTimeout.timeAmount).channelInitializer {
+            channel in
+            channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(made.value) }
+        }
+        finish(bootstrap.connect(unixDomainSocketPath: path), made.value, done)
+    }
+
+    private func finish(
+        _ opened: EventLoopFuture<any Channel>, _ made: UpstreamConnection,
+        _ done: @escaping (Result<UpstreamConnection, any Error>) -> Void
+    ) {
         opened.assumeIsolated().whenComplete { result in
             switch result {
             case .success:
                 if self.isClosed {
-                    made.value.close()
+                    made.close()
                     done(.failure(ChannelError.alreadyClosed))
                 } else {
-                    done(.success(made.value))
+                    done(.success(made))
                 }
             case .failure(let error):
                 self.connections -= 1

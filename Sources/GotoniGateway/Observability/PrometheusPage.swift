@@ -1,5 +1,6 @@
 import GotoniCore
 import GotoniEngines
+import GotoniTokenizer
 import NIOConcurrencyHelpers
 import Synchronization
 
@@ -42,8 +43,33 @@ struct PrometheusPage {
         one("gotoni_response_bytes_total", "counter", "Bytes of answers.", counters.bytesOut.load(ordering: .relaxed))
         histogram("gotoni_ttft_seconds", "Time to the first byte of an answer, queueing included.", counters.ttft)
         router(dispatcher)
+        tokens(dispatcher.tokens)
         if let mesh = dispatcher.mesh { node(mesh, counters) }
         servers(dispatcher, now: now)
+    }
+
+    private mutating func tokens(_ tokens: PromptTokenizer) {
+        let statistics = tokens.statistics
+        add("gotoni_prompts_tokenized_total", "counter", "Prompts by who said what their tokens are.")
+        for (origin, count) in statistics.prompts {
+            sample("gotoni_prompts_tokenized_total", [("from", origin.rawValue)], Double(count))
+        }
+        let meter = statistics.parity
+        one("gotoni_parity_prompts_total", "counter", "Exact prompts that the engine counted too.", meter.prompts)
+        one("gotoni_parity_equal_total", "counter", "Of these with as many tokens there.", meter.equal)
+        one(
+            "gotoni_parity_predictions_total", "counter", "Exact prompts expected to be cached in part.",
+            meter.predictions)
+        one(
+            "gotoni_parity_within_block_total", "counter", "Of these cached as expected, to a block.", meter.withinBlock
+        )
+        one(
+            "gotoni_parity_drifting", "gauge", "1: the last of these differ too often.",
+            meter.countsDrift || meter.findsDrift ? 1 : 0)
+        guard let cache = tokens.model?.cacheStatistics else { return }
+        one("gotoni_tokenizer_cache_bytes", "gauge", "Messages lately tokenized, with their tokens.", cache.bytes)
+        one("gotoni_tokenizer_cache_hits_total", "counter", "Messages found there.", cache.hits)
+        one("gotoni_tokenizer_cache_misses_total", "counter", "Messages not found there.", cache.misses)
     }
 
     private mutating func node(_ mesh: Mesh, _ counters: Counters) {

@@ -68,6 +68,10 @@ struct RequestExport {
             result.append(("\(server.name)_queued_ms", Value(nanoseconds: row?.cost.queued)))
             result.append(("\(server.name)_running_ms", Value(nanoseconds: row?.cost.running)))
         }
+        result += [
+            ("tokens_from", .text(record.tokensFrom.rawValue)),
+            ("engine_prompt_tokens", record.engineTokens.map { .integer($0) } ?? .none),
+        ]
         return result
     }
 

@@ -39,6 +39,9 @@ struct RequestRecord: Sendable {
     var time = 0.0
     var promptBytes = 0
     var tokens = 0
+    var tokensFrom = TokenOrigin.estimate
+    /// Of the prompt, as the engine counted them.
+    var engineTokens: Int?
     var cachedTokens: Int?
     var outputTokens: Int?
     /// Milliseconds. Nil: it never came to that.

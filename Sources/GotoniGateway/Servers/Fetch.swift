@@ -1,7 +1,7 @@
 import GotoniCore
 import NIOCore
 
-/// A small GET for the gateway's own use: metrics and probes. On the event loop of its pool.
+/// A request of the gateway's own: metrics, probes, tokens. On the event loop of its pool.
 final class Fetch: UpstreamUser {
     struct Answer: Sendable {
         var status: Int
@@ -22,6 +22,7 @@ final class Fetch: UpstreamUser {
     static let mostBytes = 8 << 20
 
     private let promise: EventLoopPromise<Answer>
+    private let content: ByteBuffer?
     private var reader = ResponseReader()
     private var head: ResponseReader.Head?
     private var pending = ByteBuffer()
@@ -35,8 +36,12 @@ final class Fetch: UpstreamUser {
     /// A connection holds its user weakly.
     private var keep: Fetch?
 
-    /// Begins GET `path`; `answer` fails with `FetchError`. Call on the loop.
-    init(_ path: String, from pool: UpstreamPool, on loop: any EventLoop, timeout: Nanoseconds, apiKey: String?) {
+    /// Begins GET `path`, or POST with a body; `answer` fails with `FetchError`. Call on the loop.
+    init(
+        _ path: String, posting body: ByteBuffer? = nil, from pool: UpstreamPool, on loop: any EventLoop,
+        timeout: Nanoseconds, apiKey: String?
+    ) {
+        content = body
         promise = loop.makePromise()
         keep = self
         deadline = loop.assumeIsolated().scheduleTask(in: timeout.timeAmount) { self.fail(.timeout) }
@@ -63,11 +68,14 @@ final class Fetch: UpstreamUser {
         isFirst = connection.served == 0
         let key = apiKey.map { "authorization: Bearer \($0)\r\n" } ?? ""
         sentAt = Clock.now()
-        connection.write(
-            ByteBuffer(
-                string:
-                    "GET \(pool.server.url.prefix)\(path) HTTP/1.1\r\nhost: \(pool.server.url.authority)\r\n\(key)\r\n"),
-            ByteBuffer())
+        let length = content.map { "content-type: application/json\r\ncontent-length: \($0.readableBytes)\r\n" } ?? ""
+        let head = """
+            \(content == nil ? "GET" : "POST") \(pool.server.url.prefix)\(path) HTTP/1.1\r
+            host: \(pool.server.url.authority)\r
+            \(length)\(key)\r
+
+            """
+        connection.write(ByteBuffer(string: head), content ?? ByteBuffer())
         connection.flush()
     }
 

@@ -9,6 +9,9 @@ public struct ServerURL: Sendable, Hashable, CustomStringConvertible {
     /// Put before every path: empty, or starting with and not ending with a slash.
     public let prefix: String
 
+    /// Of a server on this machine that is reached by a Unix socket; nil: host and port.
+    let socketPath: String?
+
     /// As it goes into the Host field.
     var authority: String
 
@@ -17,6 +20,12 @@ public struct ServerURL: Sendable, Hashable, CustomStringConvertible {
 
     public var description: String {
         "\(isSecure ? "https" : "http")://\(authority)\(prefix)"
+    }
+
+    /// A service on this machine.
+    init(socketPath: String) {
+        (isSecure, host, port, prefix, authority) = (false, "localhost", 0, "", "localhost")
+        self.socketPath = socketPath
     }
 
     /// Without a scheme it is https if the port is 443 or the host one of Modal's tunnels (`*.modal.host`), else http.
@@ -79,6 +88,7 @@ public struct ServerURL: Sendable, Hashable, CustomStringConvertible {
         self.host = String(hostText)
         self.port = port ?? (isSecure ? 443 : 80)
         prefix = path
+        socketPath = nil
         let shown = host.contains(":") ? "[\(host)]" : host
         authority = self.port == (isSecure ? 443 : 80) ? shown : "\(shown):\(self.port)"
     }

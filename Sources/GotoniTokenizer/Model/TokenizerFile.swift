@@ -287,10 +287,25 @@ struct TokenizerFile {
             guard !ids.isEmpty else { throw .format("the post-processor names an unknown token") }
             if isBehind { suffix += ids } else { prefix += ids }
         }
+        guard isBehind else { throw .unsupported("the post-processor leaves the prompt out") }
         (model.prefix, model.suffix) = (prefix, suffix)
     }
 
     // MARK: tokenizer_config.json
+
+    /// The chat template it names, or the one named default of several; nil: none, or one that is not known.
+    static func template(_ config: Bytes) throws(TokenizerError) -> ChatTemplate? {
+        let json = try JSONDocument(config)
+        var source = json.field(json.root, "chat_template")
+        if json.kind(source) == .array {
+            let list = source
+            source = .none
+            json.elements(list) { named in
+                if json.string(json.field(named, "name")) == "default" { source = json.field(named, "template") }
+            }
+        }
+        return json.kind(source) == .string ? ChatTemplate.recognize(json.string(source)) : nil
+    }
 
     /// Classes of `transformers` that put the first token there themselves, whatever tokenizer.json says.
     private static let classesWithFirstToken: [StaticString] = [

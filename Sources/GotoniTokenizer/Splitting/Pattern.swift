@@ -68,7 +68,8 @@ final class Pattern: @unchecked Sendable {
             : pcre2_match_8(
                 code, text.baseAddress, text.count, start, PCRE2_NO_UTF_CHECK, matcher.data, matcher.context)
         if status == PCRE2_ERROR_NOMATCH { return nil }
-        guard status > 0 else { throw .pattern }
+        // 0: there are more groups than the whole match, which is all that is asked for.
+        guard status >= 0 else { throw .pattern }
         let found = matcher.bounds
         guard found[0] < found[1] else { throw .pattern }
         return found[0]..<found[1]

@@ -1,0 +1,5 @@
+import sys
+
+from gotoni_tokenizer.command import main
+
+sys.exit(main())
