@@ -131,12 +131,15 @@ let package = Package(
                     name: "GotoniSimulationTests", dependencies: ["GotoniCore", "GotoniSimulation", "TestSupport"],
                     swiftSettings: settings),
                 .testTarget(
+                    name: "GotoniTokenizerTests", dependencies: ["GotoniCore", "GotoniTokenizer", "TestSupport"],
+                    swiftSettings: settings),
+                .testTarget(
                     name: "GotoniEnginesTests", dependencies: ["GotoniEngines", "TestSupport"],
                     resources: [.copy("Fixtures")], swiftSettings: settings),
                 .testTarget(
                     name: "GotoniGatewayTests",
                     dependencies: [
-                        "GotoniCore", "GotoniGateway", "TestSupport",
+                        "GotoniCore", "GotoniGateway", "GotoniTokenizer", "TestSupport",
                         .product(name: "NIOEmbedded", package: "swift-nio"),
                     ],
                     swiftSettings: settings),

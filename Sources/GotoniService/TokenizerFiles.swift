@@ -71,7 +71,7 @@ enum TokenizerFiles {
     }
 
     private static func advice(_ error: TokenizerError) -> String {
-        guard case .unsupported = error else { return "" }
+        guard error.kind == .unsupported else { return "" }
         return "; start gotoni-tokenizer for it and give --tokenizer unix:SOCKET"
     }
 

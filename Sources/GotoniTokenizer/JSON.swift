@@ -10,7 +10,7 @@ final class JSONDocument {
         self.handle = handle
         let status = gotoni_json_document_read(handle, bytes.baseAddress, bytes.count)
         guard status == 0 else {
-            throw status == Int32(GOTONI_JSON_MEMORY) ? .memory : .format("the file is no JSON object")
+            throw status == Int32(GOTONI_JSON_MEMORY) ? .memory : .notJSON
         }
     }
 

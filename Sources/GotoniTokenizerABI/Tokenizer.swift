@@ -32,7 +32,7 @@ internal import GotoniTokenizer
         return ok
     } catch {
         why?.pointee = cString(error.text)
-        return -error.code
+        return -error.kind.rawValue
     }
 }
 
@@ -66,7 +66,7 @@ internal import GotoniTokenizer
             return ok
         }
     } catch {
-        return -error.code
+        return -error.kind.rawValue
     }
 }
 
@@ -87,7 +87,7 @@ internal import GotoniTokenizer
         case GOTONI_TOKENIZER_E_UNSUPPORTED: "a model that cannot be followed exactly here; gotoni-tokenizer can"
         case GOTONI_TOKENIZER_E_ARGUMENT: "an argument is missing or has an unknown value"
         case GOTONI_TOKENIZER_E_BUFFER: "the array is too small; grow it to the count that was returned and call again"
-        default: TokenizerError.withCode(0 &- status)?.text ?? "no status of this library"
+        default: TokenizerError.allCases.first { $0.kind.rawValue == 0 &- status }?.text ?? "no status of this library"
         }
     return cString(text)
 }

@@ -10,7 +10,7 @@ three times: by the engine (`usage.prompt_tokens`), by the reference (Jinja and 
 --gotoni-proxy, by the router, whose request log says so. Where llama.cpp is known not to do what the model's files say
 (expect.py lists that), a count that differs is no error: it is told under `its own`. --tokenizer says where the router
 counts: `folder` gives it the model's folder; `none` is no tokenizer at all; `engine`, `unix:SOCKET` or a path go to it
-as they are.
+as they are; several are separated by commas.
 
 Exit status: 0 all other counts are equal and predicted cached tokens are within a block of the engine's, 1 some are
 not, 2 something could not be measured.
@@ -186,7 +186,8 @@ def routed(arguments: argparse.Namespace, folder: pathlib.Path, url: str) -> Ite
     if arguments.gotoni_proxy is None:
         yield url, False
         return
-    tokenizer = {"folder": str(folder), "none": None}.get(arguments.tokenizer, arguments.tokenizer)
+    sources = [str(folder) if source == "folder" else source for source in arguments.tokenizer.split(",")]
+    tokenizer = None if sources == ["none"] else ",".join(sources)
     log = arguments.cache / "gotoni-proxy.log"
     with engines.router(arguments.gotoni_proxy, url, tokenizer, arguments.block_tokens, log) as target:
         yield target, True

@@ -26,7 +26,7 @@ struct MergeTable: ~Copyable {
 
     /// For `count` merges.
     init(capacity: Int) throws(TokenizerError) {
-        guard capacity <= Self.most else { throw .format("too many merges") }
+        guard capacity <= Self.most else { throw .mergeCount }
         var size = 1 << 10
         while size < capacity * 2 { size *= 2 }
         entries = try makeBuffer(size)
@@ -42,14 +42,14 @@ struct MergeTable: ~Copyable {
 
     /// A merge of a pair that is there already takes its place, as Hugging Face's reader has it.
     mutating func insert(_ left: UInt32, _ right: UInt32, _ merge: Merge) throws(TokenizerError) {
-        guard merge.rank < UInt32.max - 1 else { throw .format("too many merges") }
+        guard merge.rank < UInt32.max - 1 else { throw .mergeCount }
         var slot = slot(left, right)
         while entries[slot].rank != 0 {
             if entries[slot].left == left, entries[slot].right == right { break }
             slot = (slot + 1) & (entries.count - 1)
         }
         if entries[slot].rank == 0 { count += 1 }
-        guard count * 2 <= entries.count else { throw .format("too many merges") }
+        guard count * 2 <= entries.count else { throw .mergeCount }
         entries[slot] = Entry(left: left, right: right, rank: merge.rank + 1, id: merge.id)
     }
 

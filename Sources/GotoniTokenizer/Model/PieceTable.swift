@@ -41,7 +41,7 @@ struct PieceTable: ~Copyable {
 
     mutating func insert(_ text: Bytes, _ id: UInt32) throws(TokenizerError) {
         guard pieces.count < Self.most, bytes.count + text.count <= Self.mostBytes else {
-            throw .format("the vocabulary is too large")
+            throw .vocabularySize
         }
         if (pieces.count + 1) * 2 > slots.count { try rehash(slots.count * 4) }
         let piece = Piece(

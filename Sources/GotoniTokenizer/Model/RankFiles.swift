@@ -36,7 +36,7 @@ enum RankFiles {
         return try model(words, specials, KnownPattern.qwen.bytes, .nfc) { $0 }
     }
 
-    private static let notRanks = TokenizerError.format("a line is not a token in base64 and its rank")
+    private static let notRanks = TokenizerError.ranks
 
     /// Mistral's tekken.json: special tokens have the first ids, the ranks begin behind them. Special tokens are never
     /// found in a text; a template puts them there.
@@ -45,7 +45,7 @@ enum RankFiles {
         let config = json.field(json.root, "config")
         guard let specialCount = json.count(json.field(config, "default_num_special_tokens")), specialCount < 1 << 20,
             let most = json.count(json.field(config, "default_vocab_size")), most > specialCount
-        else { throw .format("tekken.json has no sizes") }
+        else { throw .tekkenSizes }
         var words = try PieceTable.make()
         var piece: [UInt8] = []
         try json.elements(json.field(json.root, "vocab")) { (entry) throws(TokenizerError) in

@@ -14,25 +14,25 @@ struct TokenizerFile {
 
     private func model() throws(TokenizerError) -> TokenizerModel {
         let description = json.field(json.root, "model")
-        guard json.kind(description) == .object else { throw .format("tokenizer.json has no model") }
+        guard json.kind(description) == .object else { throw .noModel }
         let type = json.field(description, "type")
         guard !json.isThere(type) || json.string(type) == "BPE" else {
-            throw .unsupported("the model is not BPE")
+            throw .otherModel
         }
-        guard !json.isThere(json.field(description, "dropout")) else { throw .unsupported("the model has dropout") }
+        guard !json.isThere(json.field(description, "dropout")) else { throw .dropout }
         for name: StaticString in ["continuing_subword_prefix", "end_of_word_suffix"] {
             guard json.string(json.field(description, name)).isEmpty else {
-                throw .unsupported("the model marks the ends of words: it is not byte-level")
+                throw .wordEnds
             }
         }
         var texts = try PieceTable.make()
         try json.fields(json.field(description, "vocab")) { (text, id) throws(TokenizerError) in
             guard let id = json.count(id), id < Int(UInt32.max) else {
-                throw .format("an id of the vocabulary is no number")
+                throw .vocabularyID
             }
             try texts.insert(text, UInt32(id))
         }
-        guard texts.count > 0 else { throw .format("tokenizer.json has no vocabulary") }
+        guard texts.count > 0 else { throw .noVocabulary }
 
         var pieces = try PieceTable.make()
         var words = try PieceTable.make()
@@ -106,7 +106,7 @@ struct TokenizerFile {
         return table
     }
 
-    private static let unknownMerge = TokenizerError.format("a merge is not of two tokens of the vocabulary")
+    private static let unknownMerge = TokenizerError.merge
 
     // MARK: Added tokens
 
@@ -118,7 +118,7 @@ struct TokenizerFile {
         var highest: UInt32?
         try json.elements(json.field(json.root, "added_tokens")) { (token) throws(TokenizerError) in
             guard !json.isTrue(json.field(token, "single_word")) else {
-                throw .unsupported("an added token is found as a whole word only")
+                throw .singleWord
             }
             var content = Array(json.string(json.field(token, "content")))
             guard !content.isEmpty else { return }
@@ -165,7 +165,7 @@ struct TokenizerFile {
         return found
     }
 
-    private static let unknownNormalizer = TokenizerError.unsupported("the normalizer is of an unknown kind")
+    private static let unknownNormalizer = TokenizerError.normalizer
 
     private func preTokenizer(_ model: inout TokenizerModel) throws(TokenizerError) {
         let value = json.field(json.root, "pre_tokenizer")
@@ -173,8 +173,8 @@ struct TokenizerFile {
         // Byte-level comes last: it turns characters into others, on which a pattern would not match.
         var isByteLevel = false
         try step(value, &steps, &isByteLevel, &model)
-        guard isByteLevel else { throw .unsupported("the pre-tokenizer is not byte-level") }
-        guard steps.count <= Splits.most else { throw .format("the pre-tokenizer has too many steps") }
+        guard isByteLevel else { throw .notByteLevel }
+        guard steps.count <= Splits.most else { throw .stepCount }
         model.splits = Splits(steps: steps)
     }
 
@@ -183,7 +183,7 @@ struct TokenizerFile {
         depth: Int = 0
     ) throws(TokenizerError) {
         let type = json.string(json.field(value, "type"))
-        guard !isByteLevel, depth < 4 else { throw .unsupported("the pre-tokenizer goes on behind its byte level") }
+        guard !isByteLevel, depth < 4 else { throw .afterByteLevel }
         if type == "Sequence" {
             var (list, level) = (steps, isByteLevel)
             var parts: [JSONDocument.Value] = []
@@ -210,7 +210,7 @@ struct TokenizerFile {
         }
     }
 
-    private static let unknownStep = TokenizerError.unsupported("the pre-tokenizer is of an unknown kind")
+    private static let unknownStep = TokenizerError.preTokenizer
 
     private func split(_ value: JSONDocument.Value) throws(TokenizerError) -> Split {
         let source = json.field(value, "pattern")
@@ -265,7 +265,7 @@ struct TokenizerFile {
         }
     }
 
-    private static let unknownPostProcessor = TokenizerError.unsupported("the post-processor is of an unknown kind")
+    private static let unknownPostProcessor = TokenizerError.postProcessor
 
     private func template(_ value: JSONDocument.Value, _ model: inout TokenizerModel) throws(TokenizerError) {
         let known = json.field(value, "special_tokens")
@@ -273,7 +273,7 @@ struct TokenizerFile {
         var isBehind = false
         try json.elements(json.field(value, "single")) { (item) throws(TokenizerError) in
             if json.isThere(json.field(item, "Sequence")) {
-                guard !isBehind else { throw .unsupported("the post-processor repeats the prompt") }
+                guard !isBehind else { throw .repeatedPrompt }
                 isBehind = true
                 return
             }
@@ -284,10 +284,10 @@ struct TokenizerFile {
                 ids = []
                 json.elements(json.field(token, "ids")) { ids.append(UInt32(clamping: json.count($0) ?? -1)) }
             }
-            guard !ids.isEmpty else { throw .format("the post-processor names an unknown token") }
+            guard !ids.isEmpty else { throw .postProcessorToken }
             if isBehind { suffix += ids } else { prefix += ids }
         }
-        guard isBehind else { throw .unsupported("the post-processor leaves the prompt out") }
+        guard isBehind else { throw .noPrompt }
         (model.prefix, model.suffix) = (prefix, suffix)
     }
 
@@ -323,7 +323,7 @@ struct TokenizerFile {
             var value = json.field(json.root, key)
             if json.kind(value) == .object { value = json.field(value, "content") }
             guard json.kind(value) == .string, let id = model.pieces.id(of: json.string(value)) else {
-                throw .format("tokenizer_config.json wants a token that it does not name")
+                throw .firstToken
             }
             return [id]
         }

@@ -35,7 +35,7 @@ struct TokenizerModel: ~Copyable {
             switch byte {
             // No byte of UTF-8.
             case 0xC0, 0xC1, 0xF5...0xFF: continue
-            default: throw .unsupported("the vocabulary has no token for some byte: it is not byte-level")
+            default: throw .missingByte
             }
         }
         return ids

@@ -25,7 +25,7 @@ struct AddedTokens: ~Copyable {
 
     init(_ tokens: [Token]) throws(TokenizerError) {
         guard tokens.count <= Self.most, tokens.allSatisfy({ (1...Self.longest).contains($0.content.count) }) else {
-            throw .format("the added tokens are too many, too long or empty")
+            throw .addedTokens
         }
         let starts: Buffer<UInt64> = try makeBuffer(1 << 10)
         for token in tokens {

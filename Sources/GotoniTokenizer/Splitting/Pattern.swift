@@ -40,13 +40,13 @@ final class Pattern: @unchecked Sendable {
             UInt32(PCRE2_UTF) | UInt32(PCRE2_UCP) | UInt32(PCRE2_MULTILINE) | PCRE2_NO_UTF_CHECK
             | UInt32(PCRE2_NEVER_BACKSLASH_C)
         guard let code = pcre2_compile_8(pattern, pattern.count, options, &status, &offset, nil) else {
-            throw .unsupported("the pattern of the pre-tokenizer is not one that libpcre2 reads")
+            throw .patternSyntax
         }
         var matchesNothing: UInt32 = 0
         guard pcre2_pattern_info_8(code, UInt32(PCRE2_INFO_MATCHEMPTY), &matchesNothing) == 0, matchesNothing == 0
         else {
             pcre2_code_free_8(code)
-            throw .unsupported("the pattern of the pre-tokenizer matches where there is nothing")
+            throw .emptyMatch
         }
         return code
     }

@@ -31,8 +31,7 @@ struct PatternDialect {
 
     private func peek(_ offset: Int = 0) -> UInt8 { position + offset < pattern.count ? pattern[position + offset] : 0 }
 
-    private static let unsupported = TokenizerError.unsupported(
-        "the pattern of the pre-tokenizer is of an unknown kind")
+    private static let unsupported = TokenizerError.patternKind
 
     private mutating func translate() throws(TokenizerError) {
         while position < pattern.count {

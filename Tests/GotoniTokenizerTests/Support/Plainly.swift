@@ -1,0 +1,56 @@
+@testable import GotoniTokenizer
+
+// What works on memory of its own, as arrays for tests.
+
+extension Array where Element == UInt8 {
+    func normalized(_ form: Normalizer) throws(TokenizerError) -> [UInt8] {
+        var out: List<UInt8> = try List()
+        try form.normalize(copied, into: &out)
+        return Array(out.elements)
+    }
+
+    func rendered(_ template: ChatTemplate, _ thinking: ChatTemplate.Thinking) throws(TokenizerError) -> [UInt8]? {
+        var out: List<UInt8> = try List()
+        return try template.render(Conversation(copied), thinking, into: &out) ? Array(out.elements) : nil
+    }
+
+    /// Texts, and tokens as `#id`.
+    func parts(_ tokens: [AddedTokens.Token]) throws(TokenizerError) -> [String] {
+        let added = try AddedTokens(tokens)
+        var result: [String] = []
+        try added.parts(
+            copied,
+            plain: { (part: Bytes) throws(TokenizerError) in result.append(String(decoding: part, as: UTF8.self)) },
+            token: { (id: UInt32) throws(TokenizerError) in result.append("#\(id)") })
+        return result
+    }
+
+    /// Its bytes where they stay; tests are short and need not give them back.
+    var copied: Bytes {
+        let memory = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: count)
+        _ = memory.initialize(from: self)
+        return Bytes(memory)
+    }
+}
+
+final class PlainSectionCache {
+    private var cache: SectionCache
+
+    init(budget: Int, entries: Int) throws(TokenizerError) {
+        cache = try SectionCache.make(budget: budget, entries: entries)
+    }
+
+    func find(_ text: [UInt8], _ hash: UInt64) throws(TokenizerError) -> [UInt32]? {
+        var out: List<UInt32> = try List()
+        return try cache.find(text.copied, hash, into: &out) ? Array(out.elements) : nil
+    }
+
+    func insert(_ text: [UInt8], _ hash: UInt64, _ ids: [UInt32]) {
+        ids.withUnsafeBufferPointer { cache.insert(text.copied, hash, $0) }
+    }
+
+    var count: Int { cache.count }
+    var bytes: Int { cache.bytes }
+    var hits: UInt64 { cache.hits }
+    var misses: UInt64 { cache.misses }
+}
