@@ -45,6 +45,7 @@ let package = Package(
             .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
             .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
             .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+            .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
             .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         ],
     targets: [
@@ -78,7 +79,11 @@ let package = Package(
                     dependencies: [
                         "GotoniSimulation",
                         .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                    ], swiftSettings: settings),
+                        .product(name: "NIOCore", package: "swift-nio"),
+                        .product(name: "NIOHTTP1", package: "swift-nio"),
+                        .product(name: "NIOPosix", package: "swift-nio"),
+                        .product(name: "Subprocess", package: "swift-subprocess"),
+                    ], resources: [.embedInCode("Tokenizer/machine.sh")], swiftSettings: settings),
                 .target(
                     name: "GotoniEngines", dependencies: ["CSimdjson", "CXXHash", "GotoniCore"], swiftSettings: settings
                 ),

@@ -1,0 +1,29 @@
+import Foundation
+
+/// Files of this machine.
+enum Files {
+    /// A new folder for this user only. In /tmp, because names of sockets must be short.
+    static func temporaryFolder() throws(TokenizerError) -> String {
+        let path = "/tmp/gotoni-" + UUID().uuidString.prefix(8)
+        do {
+            try FileManager.default.createDirectory(
+                atPath: path, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
+        } catch {
+            throw TokenizerError("\(path) cannot be made: \(error.localizedDescription)")
+        }
+        return path
+    }
+
+    static func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
+
+    static func size(_ path: String) -> Int {
+        (try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? Int ?? 0
+    }
+
+    /// `path` beside the running program, if it is there.
+    static func beside(_ path: String) -> String? {
+        guard let program = Bundle.main.executableURL?.resolvingSymlinksInPath() else { return nil }
+        let found = program.deletingLastPathComponent().appending(path: path).standardizedFileURL.path
+        return exists(found) ? found : nil
+    }
+}

@@ -1,0 +1,101 @@
+import ArgumentParser
+import Foundation
+
+/// What all commands of the tokenizer have.
+struct TokenizerOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Where it listens (default: $XDG_RUNTIME_DIR/gotoni/tokenizer.sock, for root /run/gotoni/tokenizer.sock).",
+            valueName: "PATH"))
+    var socket: String?
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    @OptionGroup(title: "SSH") var ssh: SSHOptions
+
+    /// `body` with `hosts`, or with this machine where there are none. The connections end with it.
+    func withMachines(_ hosts: [String], _ body: ([Machine]) async throws -> Void) async throws {
+        guard !hosts.isEmpty else { return try await body([.here]) }
+        let connections = try SSH(ssh)
+        let result: Result<Void, any Error>
+        do { result = .success(try await body(hosts.map { .host($0, connections) })) } catch {
+            result = .failure(error)
+        }
+        await connections.close(hosts)
+        try result.get()
+    }
+
+    /// `body` on all machines at once, in their order. What went wrong on one is said and in its report; the others go on.
+    func onEach(
+        _ machines: [Machine],
+        _ body: @escaping @Sendable (TokenizerService) async throws(TokenizerError) -> TokenizerReport
+    ) async -> [TokenizerReport] {
+        await each(machines) { service in
+            do throws(TokenizerError) {
+                return try await body(service)
+            } catch {
+                Progress.say("\(service.machine.prefix)\(error)")
+                return TokenizerReport(service.machine.name, error)
+            }
+        }
+    }
+
+    func each<Answer: Sendable>(
+        _ machines: [Machine], _ body: @escaping @Sendable (TokenizerService) async -> Answer
+    ) async -> [Answer] {
+        await withTaskGroup(of: (Int, Answer).self) { group in
+            for (index, machine) in machines.enumerated() {
+                let service = TokenizerService(machine: machine, socket: socket)
+                group.addTask { (index, await body(service)) }
+            }
+            var answers: [Answer?] = Array(repeating: nil, count: machines.count)
+            for await (index, answer) in group { answers[index] = answer }
+            return answers.compactMap { $0 }
+        }
+    }
+
+    /// Prints the table, or what `sentence` makes of each machine, or JSON; ends with the exit status.
+    func finish(
+        _ reports: [TokenizerReport], wanting status: TokenizerReport.Status?,
+        sentence: ((TokenizerReport) -> String)? = nil
+    ) throws {
+        if json {
+            print(try JSONText.of(TokenizerDocument(reports)))
+        } else if let sentence {
+            for report in reports where report.status != .error {
+                print((reports.count > 1 ? report.name + ": " : "") + sentence(report))
+            }
+        } else {
+            print(TokenizerDocument(reports).table)
+        }
+        let good = reports.count { status == nil ? $0.status != .error : $0.status == status }
+        if good < reports.count { throw ExitCode(good > 0 ? 7 : max(1, reports.map(\.exitCode).max() ?? 1)) }
+    }
+}
+
+/// The machines of the commands that also work here.
+struct PlaceOptions: ParsableArguments {
+    @Option(
+        name: .customLong("on"), parsing: .upToNextOption,
+        help: ArgumentHelp("On these machines, over SSH, instead of here.", valueName: "USER@HOST"))
+    var hosts: [String] = []
+
+    @OptionGroup var common: TokenizerOptions
+
+    func validate() throws { try Self.check(hosts) }
+
+    static func check(_ hosts: [String]) throws {
+        if let wrong = hosts.first(where: { $0.isEmpty || $0.hasPrefix("-") || $0.contains(where: \.isWhitespace) }) {
+            throw ValidationError("\"\(wrong)\" is no machine; machines are named like user@host.")
+        }
+        if let twice = Dictionary(grouping: hosts, by: { $0 }).first(where: { $0.value.count > 1 })?.key {
+            throw ValidationError("\(twice) is named twice.")
+        }
+    }
+}
+
+enum Progress {
+    /// What is going on, for people: on standard error.
+    static func say(_ line: String) { FileHandle.standardError.write(Data((line + "\n").utf8)) }
+}
