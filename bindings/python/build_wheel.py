@@ -1,4 +1,5 @@
 """Builds the wheel of this package around a given library, without leaving anything in the source tree."""
+
 import argparse
 import os
 import pathlib
@@ -16,10 +17,14 @@ BUILD = "import sys, setuptools.build_meta as backend; backend.build_wheel(sys.a
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--library", type=pathlib.Path, required=True, help="the libgotoni.so.0 to put inside")
+    parser.add_argument("--tokenizer", type=pathlib.Path, help="the libgotoni-tokenizer.so.0 to put beside it")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="the folder for the wheel")
     options = parser.parse_args()
-    if not options.library.is_file():
-        parser.error(f"there is no library at {options.library}: build it first")
+    libraries = {"GOTONI_LIBRARY": options.library, "GOTONI_TOKENIZER_LIBRARY": options.tokenizer}
+    for library in filter(None, libraries.values()):
+        if not library.is_file():
+            parser.error(f"there is no library at {library}: build it first")
+    given = {name: str(library.resolve()) if library else "" for name, library in libraries.items()}
     options.out.mkdir(parents=True, exist_ok=True)
 
     with tempfile.TemporaryDirectory() as scratch:  # setuptools leaves build folders beside what it builds
@@ -29,7 +34,7 @@ def main() -> None:
         build = subprocess.run(
             [sys.executable, "-c", BUILD, options.out.resolve()],
             cwd=scratch,
-            env={**os.environ, "GOTONI_LIBRARY": str(options.library.resolve())},
+            env={**os.environ, **given},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,  # setuptools warns of what it never does here
         )

@@ -1,4 +1,5 @@
-"""Puts the library named by GOTONI_LIBRARY into the wheel, and tags the wheel for this platform.
+"""Puts the libraries named by GOTONI_LIBRARY and, if set, GOTONI_TOKENIZER_LIBRARY into the wheel, and tags it for
+this platform.
 
 No Python ABI is involved, so one wheel serves every Python 3: py3-none-<platform>.
 """
@@ -17,7 +18,10 @@ class BuildWithLibrary(build_py):
         library = os.environ.get("GOTONI_LIBRARY")
         if not library:
             raise SystemExit("Set GOTONI_LIBRARY to the libgotoni.so.0 that the wheel shall contain.")
-        shutil.copyfile(library, pathlib.Path(self.build_lib, "gotoni", "libgotoni.so.0"))
+        package = pathlib.Path(self.build_lib, "gotoni")
+        shutil.copyfile(library, package / "libgotoni.so.0")
+        if tokenizer := os.environ.get("GOTONI_TOKENIZER_LIBRARY"):
+            shutil.copyfile(tokenizer, package / "libgotoni-tokenizer.so.0")
 
 
 class AnyPythonWheel(bdist_wheel):

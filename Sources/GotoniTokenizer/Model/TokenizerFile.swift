@@ -114,34 +114,39 @@ struct TokenizerFile {
     private func addedTokens(
         _ texts: borrowing PieceTable, _ normalizer: Normalizer?, _ pieces: inout PieceTable
     ) throws(TokenizerError) -> (raw: [AddedTokens.Token], normalized: [AddedTokens.Token]) {
-        var (raw, normalized): ([AddedTokens.Token], [AddedTokens.Token]) = ([], [])
+        var tokens: [(token: AddedTokens.Token, isNormalized: Bool)] = []
+        var places = try PieceTable.make()
         var highest: UInt32?
-        try json.elements(json.field(json.root, "added_tokens")) { (token) throws(TokenizerError) in
-            guard !json.isTrue(json.field(token, "single_word")) else {
-                throw .singleWord
-            }
-            var content = Array(json.string(json.field(token, "content")))
+        try json.elements(json.field(json.root, "added_tokens")) { (entry) throws(TokenizerError) in
+            guard !json.isTrue(json.field(entry, "single_word")) else { throw .singleWord }
+            let content = Array(json.string(json.field(entry, "content")))
             guard !content.isEmpty else { return }
-            guard !raw.contains(where: { $0.content == content }) else { return }
-            // An id that the vocabulary does not give is the next free one, in the order of the list.
-            let known = content.withUnsafeBufferPointer { texts.id(of: $0) }
-            let id = known ?? max(UInt32(texts.count), highest.map { $0 + 1 } ?? 0)
-            highest = max(highest ?? 0, id)
-            if known == nil {
-                try content.withUnsafeBufferPointer { (content) throws(TokenizerError) in try pieces.insert(content, id)
-                }
-            }
-            let strips = (json.isTrue(json.field(token, "lstrip")), json.isTrue(json.field(token, "rstrip")))
-            let isNormalized = json.isTrue(json.field(token, "normalized"))
-            if isNormalized, let normalizer {
-                content = try content.withUnsafeBufferPointer { (text) throws(TokenizerError) in
+            let strips = (json.isTrue(json.field(entry, "lstrip")), json.isTrue(json.field(entry, "rstrip")))
+            let isNormalized = json.isTrue(json.field(entry, "normalized"))
+            try content.withUnsafeBufferPointer { (text) throws(TokenizerError) in
+                var found = content
+                if isNormalized, let normalizer {
                     var out: List<UInt8> = try List()
                     try normalizer.normalize(text, into: &out)
-                    return Array(out.elements)
+                    found = Array(out.elements)
                 }
+                if let place = places.id(of: text).map(Int.init) {
+                    // The same again: it keeps its id, and what is said last counts.
+                    tokens[place] = (.init(content: found, id: tokens[place].token.id, strips: strips), isNormalized)
+                    return
+                }
+                // An id that the vocabulary does not give is the next free one, in the order of the list.
+                let known = texts.id(of: text)
+                let id = known ?? max(UInt32(texts.count), highest.map { $0 + 1 } ?? 0)
+                highest = max(highest ?? 0, id)
+                if known == nil { try pieces.insert(text, id) }
+                try places.insert(text, UInt32(tokens.count))
+                tokens.append((.init(content: found, id: id, strips: strips), isNormalized))
             }
-            let added = AddedTokens.Token(content: content, id: id, strips: strips)
-            if isNormalized { normalized.append(added) } else { raw.append(added) }
+        }
+        var (raw, normalized): ([AddedTokens.Token], [AddedTokens.Token]) = ([], [])
+        for (token, isNormalized) in tokens {
+            if isNormalized { normalized.append(token) } else { raw.append(token) }
         }
         return (raw, normalized)
     }
@@ -201,7 +206,11 @@ struct TokenizerFile {
             }
         } else if type == "Digits" {
             let single = json.isTrue(json.field(value, "individual_digits"))
-            let pattern: StaticString = single ? #"\p{N}"# : #"\p{N}+"#
+            // Rust's own, which are of Unicode 17: two ranges came after the patterns' Unicode 16.
+            let pattern: StaticString =
+                single
+                ? #"[\p{N}\x{11DE0}-\x{11DE9}\x{16FF4}-\x{16FF6}]"#
+                : #"[\p{N}\x{11DE0}-\x{11DE9}\x{16FF4}-\x{16FF6}]+"#
             steps.append(Split(pattern: try Pattern(pattern.bytes)))
         } else if type == "Split" {
             steps.append(try split(value))

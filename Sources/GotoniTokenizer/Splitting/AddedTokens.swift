@@ -87,11 +87,13 @@ struct AddedTokens: ~Copyable {
         var candidates = tokens.indices
         var (found, depth) = (Int?.none, 0)
         while !candidates.isEmpty {
-            // The shortest of those that are alike so far comes first.
-            if tokens[candidates.lowerBound].content.count == depth {
-                found = candidates.lowerBound
-                candidates = (candidates.lowerBound + 1)..<candidates.upperBound
+            // The shortest of those that are alike so far comes first; of equal ones the first counts.
+            var rest = candidates
+            while let first = rest.first, tokens[first].content.count == depth {
+                if rest == candidates { found = first }
+                rest = rest.dropFirst()
             }
+            candidates = rest
             guard position + depth < text.count else { break }
             let byte = text[position + depth]
             let low = partition(candidates) { tokens[$0].content[depth] >= byte }

@@ -20,6 +20,7 @@ from .errors import (
     SnapshotError,
     TicketEndedError,
     TicketError,
+    TokenizerError,
     UnknownNameError,
     UnknownParentError,
     UnknownServerError,
@@ -39,6 +40,7 @@ from .results import (
 )
 from .router import Router
 from .ticket import Ticket
+from .tokenizer import Tokenizer
 from .tuning import Knobs, knobs, policies
 
 __version__: str = gotoni_version().decode()
@@ -72,6 +74,8 @@ __all__ = [
     "Ticket",
     "TicketEndedError",
     "TicketError",
+    "Tokenizer",
+    "TokenizerError",
     "Tokens",
     "UnknownNameError",
     "UnknownParentError",

@@ -22,7 +22,7 @@ from ._abi import (
 
 
 class GotoniError(Exception):
-    """Anything the router refused. `code` is the library's status, `text` says it to people."""
+    """Anything that was refused. `code` is the library's status, `text` says it to people."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(code, text)
@@ -31,6 +31,10 @@ class GotoniError(Exception):
 
     def __str__(self) -> str:
         return self.text
+
+
+class TokenizerError(GotoniError):
+    """A vocabulary or text that the tokenizer refused. `code` is a status of gotoni_tokenizer.h."""
 
 
 class ArgumentError(GotoniError, ValueError):

@@ -7,13 +7,26 @@ import pytest
 PACKAGE_ROOT = pathlib.Path(__file__).resolve().parents[1]
 REPOSITORY = PACKAGE_ROOT.parents[1]
 HEADER = REPOSITORY / "include" / "gotoni.h"
+TOKENIZER_HEADER = REPOSITORY / "include" / "gotoni_tokenizer.h"
 LIBRARY = pathlib.Path(os.environ.get("GOTONI_LIBRARY") or REPOSITORY / "build/lib/libgotoni.so.0").resolve()
+TOKENIZER_LIBRARY = pathlib.Path(
+    os.environ.get("GOTONI_TOKENIZER_LIBRARY") or REPOSITORY / "build/lib/libgotoni-tokenizer.so.0"
+).resolve()
 
-# An absolute path, because some tests run programs in other folders.
+# Absolute paths, because some tests run programs in other folders.
 os.environ["GOTONI_LIBRARY"] = str(LIBRARY)
+os.environ["GOTONI_TOKENIZER_LIBRARY"] = str(TOKENIZER_LIBRARY)
 os.environ["PYTHONPATH"] = str(PACKAGE_ROOT)
 
 import gotoni  # noqa: E402  # it loads the library just named
+
+
+needs_tokenizer = pytest.mark.skipif(not TOKENIZER_LIBRARY.exists(), reason=f"there is no {TOKENIZER_LIBRARY}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not TOKENIZER_LIBRARY.exists():
+        terminalreporter.write_line(f"THE TOKENIZER WAS NOT TESTED: there is no {TOKENIZER_LIBRARY}", red=True)
 
 
 class Clock:

@@ -7,12 +7,13 @@ from ctypes import POINTER, Structure, c_char_p, c_double, c_int32, c_size_t, c_
 from pathlib import Path
 from typing import Any
 
-import header
 import pytest
 from conftest import HEADER, LIBRARY, PACKAGE_ROOT
+from header import Header
 
 from gotoni import _abi
 
+CONTRACT = Header(HEADER)
 MIRRORS: dict[str, type[Structure]] = {
     name: value
     for name, value in vars(_abi).items()
@@ -46,13 +47,13 @@ def test_constants_equal_the_header() -> None:
     mirrored = {
         name: value for name, value in vars(_abi).items() if name.startswith("GOTONI_") and name != "GOTONI_VERSION"
     }
-    assert mirrored == header.constants()
+    assert mirrored == CONTRACT.constants()
     assert f'#define GOTONI_VERSION "{_abi.GOTONI_VERSION}"' in HEADER.read_text()
 
 
 def test_every_struct_is_mirrored_with_the_same_fields() -> None:
     mirrored = {name: [field[0] for field in mirror._fields_] for name, mirror in MIRRORS.items()}
-    assert mirrored == header.structs()
+    assert mirrored == CONTRACT.structs()
 
 
 def test_struct_layout_equals_what_the_c_compiler_says(tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_every_prototype_is_bound_with_its_types() -> None:
     }
     declared = {
         name: (C_TYPES[prototype.result], [C_TYPES[argument] for argument in prototype.arguments])
-        for name, prototype in header.prototypes().items()
+        for name, prototype in CONTRACT.prototypes().items()
     }
     assert len(declared) > 40
     assert bound == declared

@@ -24,6 +24,10 @@ rtt: Optional[float] = router.explain([1])[0][0].rtt_ms
 router.knobs["rtt_weight"] = 2
 state: gotoni.State = router.server(1).state
 key: int = gotoni.key(b"x")
+with gotoni.Tokenizer("model", cache_bytes=1) as tokenizer:
+    ids: "array[int]" = tokenizer.encode("text", add_special_tokens=True)
+    count: int = tokenizer.count(b"text")
+    id: Optional[int] = tokenizer.id("<s>")
 """
 MISTAKES = """
 import gotoni
@@ -33,6 +37,7 @@ router.route("text")
 router.mark_server(1, "asleep")
 router.route([1]).finish("fine")
 router.route([1]).server = 2
+gotoni.Tokenizer("model").encode([1])
 """
 
 
@@ -52,4 +57,4 @@ def test_programs_are_checked_against_the_package(tmp_path: Path) -> None:
     (tmp_path / "mistakes.py").write_text(MISTAKES)
     result = pyright("program.py", cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert pyright("mistakes.py", cwd=tmp_path).stdout.count(" - error: ") == 4
+    assert pyright("mistakes.py", cwd=tmp_path).stdout.count(" - error: ") == 5

@@ -1,4 +1,4 @@
-"""The wheel contains the library, serves every Python 3 on this platform, and works where it is installed."""
+"""The wheel contains the libraries, serves every Python 3 on this platform, and works where it is installed."""
 import os
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import LIBRARY, PACKAGE_ROOT
+from conftest import LIBRARY, PACKAGE_ROOT, TOKENIZER_LIBRARY, needs_tokenizer
 
 from gotoni import _abi
 
@@ -25,8 +25,8 @@ def sources() -> "set[Path]":
     return {path for path in PACKAGE_ROOT.rglob("*") if "__pycache__" not in path.parts}
 
 
-def build(out: Path, library: Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, PACKAGE_ROOT / "build_wheel.py", "--library", library, "--out", out]
+def build(out: Path, library: Path, *options: "str | Path") -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, PACKAGE_ROOT / "build_wheel.py", "--library", library, "--out", out, *options]
     return subprocess.run(command, capture_output=True, text=True)
 
 
@@ -50,8 +50,18 @@ def test_the_wheel_holds_the_library_and_the_types(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         assert archive.read("gotoni/libgotoni.so.0") == LIBRARY.read_bytes()
+        assert not [name for name in names if "tokenizer.so" in name], "it was not asked for"
     modules = {f"gotoni/{path.name}" for path in (PACKAGE_ROOT / "gotoni").glob("*.py")}
     assert modules | {"gotoni/py.typed"} <= names
+
+
+@needs_tokenizer
+def test_a_wheel_with_the_tokenizer_holds_its_library_too(tmp_path: Path) -> None:
+    result = build(tmp_path, LIBRARY, "--tokenizer", TOKENIZER_LIBRARY)
+    assert result.returncode == 0, result.stderr
+    (made,) = tmp_path.iterdir()
+    with zipfile.ZipFile(made) as archive:
+        assert archive.read("gotoni/libgotoni-tokenizer.so.0") == TOKENIZER_LIBRARY.read_bytes()
 
 
 def test_the_wheel_works_where_it_is_installed(wheel: Path, tmp_path: Path) -> None:
@@ -68,3 +78,6 @@ def test_a_missing_library_is_named(tmp_path: Path) -> None:
     result = build(tmp_path, Path("/nowhere/libgotoni.so.0"))
     assert result.returncode == 2
     assert "there is no library at /nowhere/libgotoni.so.0" in result.stderr
+    result = build(tmp_path, LIBRARY, "--tokenizer", "/nowhere/libgotoni-tokenizer.so.0")
+    assert result.returncode == 2
+    assert "there is no library at /nowhere/libgotoni-tokenizer.so.0" in result.stderr
