@@ -82,7 +82,8 @@ public struct GatewayConfiguration: Sendable {
     public var router = Configuration()
 
     // Tokens.
-    /// Asked in this order; the estimate where none knows.
+    /// Asked in this order, a model in this process first; the estimate where none knows. The nodes of a mesh need the same:
+    /// they tell each other prompts as digests of tokens.
     public var tokenSources: [TokenSource] = []
     /// For a service or an engine to say a prompt's tokens.
     public var tokenizerTimeout = Nanoseconds(milliseconds: 100)

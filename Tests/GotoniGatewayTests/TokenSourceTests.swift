@@ -128,6 +128,7 @@ extension Sockets {
                 #expect(try await client.answer().status == 200)
                 client.post("/v1/chat/completions", #"{"messages": [{"role": "tool", "content": "x"}]}"#)
                 #expect(try await client.answer().status == 200)
+                try await running.isClean()
                 #expect(origins(running) == ["model": 2, "client": 1, "approximate": 1])
                 let records = running.gateway.dispatcher.requestLog.records
                 #expect(records.map(\.tokens) == [24, 5, 3, records[3].tokens])
@@ -145,6 +146,7 @@ extension Sockets {
                 let client = try await running.client()
                 client.post("/v1/completions", "{\"prompt\": \"\(text)\"}")
                 #expect(try await client.answer().status == 200)
+                try await running.isClean()
                 #expect(running.gateway.dispatcher.requestLog.records.first?.tokens == text.utf8.count)
             }
         }
@@ -163,6 +165,7 @@ extension Sockets {
                 let client = try await running.client()
                 client.post("/v1/chat/completions", chat("hello"))
                 #expect(try await client.answer().status == 200)
+                try await running.isClean()
                 #expect(origins(running) == ["engine": 1])
                 #expect(running.gateway.dispatcher.requestLog.records.first?.tokens == 4)
             }

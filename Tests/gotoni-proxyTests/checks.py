@@ -15,6 +15,7 @@ import check_settings
 import check_stopping
 import check_times
 import check_tls
+import check_tokens
 import programs
 import runner
 
@@ -30,6 +31,7 @@ MODULES = (
     check_faults,
     check_stopping,
     check_tls,
+    check_tokens,
     check_times,
     check_chaos,
 )

@@ -22,6 +22,8 @@ final class Exchange: UpstreamUser, Waiter {
         case ended
     }
 
+    private static let longestTokenizing = Nanoseconds(milliseconds: 2_000)
+
     unowned let client: ClientConnection
     let loop: LoopContext
     private var dispatcher: Dispatcher { loop.dispatcher }
@@ -121,21 +123,26 @@ final class Exchange: UpstreamUser, Waiter {
         stage = .tokenizing
         var isLater = false
         dispatcher.tokens.find(.init(loop: loop, facts: facts, endpoint: endpoint, body: body)) { found in
-            // The client left, or the gateway ended.
-            guard self.stage == .tokenizing else { return }
-            self.tokens = found
-            if let found {
-                self.facts.promptTokens = found.ids.count
-            } else if isLater, (try? self.read()) == nil {
-                return self.refuse(.internalError)
-            }
-            self.record.tokens = self.facts.promptTokens
-            self.record.tokensFrom = self.tokensFrom
-            self.dispatcher.tokens.count(self.tokensFrom)
-            self.stage = .connecting
-            self.findServer()
+            self.have(found, isLater: isLater)
         }
         isLater = true
+    }
+
+    /// Nil: the estimate must do. `isLater`: others have used the loop's reader.
+    private func have(_ found: PromptTokens?, isLater: Bool) {
+        // The client left, the gateway ended, or it was not waited for.
+        guard stage == .tokenizing else { return }
+        tokens = found
+        if let found {
+            facts.promptTokens = found.ids.count
+        } else if isLater, !readAgain() {
+            return refuse(.internalError)
+        }
+        record.tokens = facts.promptTokens
+        record.tokensFrom = tokensFrom
+        dispatcher.tokens.count(tokensFrom)
+        stage = .connecting
+        findServer()
     }
 
     private var tokensFrom: TokenOrigin { tokens?.origin ?? (facts.isExact ? .client : .estimate) }
@@ -632,7 +639,10 @@ final class Exchange: UpstreamUser, Waiter {
             } else {
                 signOfLife(now)
             }
-        case .tokenizing, .connecting, .ended: return
+        case .tokenizing:
+            // Services have their own, shorter time; this is for very long prompts when the threads have much to do.
+            if now.since(start) > Self.longestTokenizing { have(nil, isLater: true) }
+        case .connecting, .ended: return
         }
     }
 

@@ -7,7 +7,7 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-/// Finds the tokens of prompts, from the first source that knows them exactly. Any thread; nothing here is done under the
+/// Finds the tokens of prompts, from the first source that knows them exactly; a model in this process is always first. Any thread; nothing here is done under the
 /// router's lock.
 final class PromptTokenizer: Sendable {
     /// A prompt of more bytes is tokenized on a thread of its own: on the event loop it would hold up answers that pass
@@ -30,7 +30,8 @@ final class PromptTokenizer: Sendable {
     private let service: Server?
 
     init(_ configuration: GatewayConfiguration, logger: Logger) {
-        sources = configuration.tokenSources
+        // What is in this process first: it answers at once, while the reader still has the prompt.
+        sources = configuration.tokenSources.filter(\.isHere) + configuration.tokenSources.filter { !$0.isHere }
         timeout = configuration.tokenizerTimeout
         blockTokens = configuration.router.blockTokens
         apiKey = configuration.upstreamAPIKey
@@ -38,8 +39,7 @@ final class PromptTokenizer: Sendable {
         health = NIOLockedValueBox(SourceHealth())
         meter = NIOLockedValueBox(ParityMeter())
         counts = NIOLockedValueBox(TokenOrigin.allCases.map { _ in 0 })
-        let hasModel = sources.contains { if case .model = $0 { true } else { false } }
-        threads = hasModel ? NIOThreadPool(numberOfThreads: Self.threadCount) : nil
+        threads = sources.contains(where: \.isHere) ? NIOThreadPool(numberOfThreads: Self.threadCount) : nil
         threads?.start()
         service =
             sources.lazy.compactMap { source in

@@ -11,6 +11,11 @@ public enum TokenSource: Sendable, Equatable, CustomStringConvertible {
     /// The engines' own `/tokenize`.
     case engine
 
+    /// No question to somebody else.
+    var isHere: Bool {
+        if case .model = self { true } else { false }
+    }
+
     public static func == (a: TokenSource, b: TokenSource) -> Bool { a.description == b.description }
 
     /// As it is given to `--tokenizer`.

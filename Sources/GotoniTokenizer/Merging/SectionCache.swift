@@ -9,7 +9,7 @@ struct SectionCache: ~Copyable {
     /// Shorter ones are encoded as quickly as they are found.
     static let shortest = 64
 
-    private struct Entry: BitwiseCopyable {
+    struct Entry: BitwiseCopyable {
         var hash: UInt64
         /// The text, then its tokens.
         var memory: UnsafeMutableRawPointer?

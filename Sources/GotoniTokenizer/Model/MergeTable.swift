@@ -12,7 +12,7 @@ struct MergeTable: ~Copyable {
         static let none = Merge(rank: MergeTable.none, id: MergeTable.none)
     }
 
-    private struct Entry: BitwiseCopyable {
+    struct Entry: BitwiseCopyable {
         var left: UInt32
         var right: UInt32
         /// Plus one; 0: empty.

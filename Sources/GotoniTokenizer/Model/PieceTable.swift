@@ -7,7 +7,7 @@ struct PieceTable: ~Copyable {
     static let most = 1 << 22
     static let mostBytes = 1 << 30
 
-    private struct Piece: BitwiseCopyable {
+    struct Piece: BitwiseCopyable {
         var start: UInt32
         var count: UInt32
         var id: UInt32
