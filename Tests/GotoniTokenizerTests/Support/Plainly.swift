@@ -4,32 +4,31 @@
 
 extension Array where Element == UInt8 {
     func normalized(_ form: Normalizer) throws(TokenizerError) -> [UInt8] {
-        var out: List<UInt8> = try List()
-        try form.normalize(copied, into: &out)
-        return Array(out.elements)
+        try withUnsafeBufferPointer { (text) throws(TokenizerError) in
+            var out: List<UInt8> = try List()
+            try form.normalize(text, into: &out)
+            return Array(out.elements)
+        }
     }
 
     func rendered(_ template: ChatTemplate, _ thinking: ChatTemplate.Thinking) throws(TokenizerError) -> [UInt8]? {
-        var out: List<UInt8> = try List()
-        return try template.render(Conversation(copied), thinking, into: &out) ? Array(out.elements) : nil
+        try withUnsafeBufferPointer { (text) throws(TokenizerError) -> [UInt8]? in
+            var out: List<UInt8> = try List()
+            return try template.render(Conversation(text), thinking, into: &out) ? Array(out.elements) : nil
+        }
     }
 
     /// Texts, and tokens as `#id`.
     func parts(_ tokens: [AddedTokens.Token]) throws(TokenizerError) -> [String] {
-        let added = try AddedTokens(tokens)
-        var result: [String] = []
-        try added.parts(
-            copied,
-            plain: { (part: Bytes) throws(TokenizerError) in result.append(String(decoding: part, as: UTF8.self)) },
-            token: { (id: UInt32) throws(TokenizerError) in result.append("#\(id)") })
-        return result
-    }
-
-    /// Its bytes where they stay; tests are short and need not give them back.
-    var copied: Bytes {
-        let memory = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: count)
-        _ = memory.initialize(from: self)
-        return Bytes(memory)
+        try withUnsafeBufferPointer { (text) throws(TokenizerError) in
+            let added = try AddedTokens(tokens)
+            var result: [String] = []
+            try added.parts(
+                text,
+                plain: { (part: Bytes) throws(TokenizerError) in result.append(String(decoding: part, as: UTF8.self)) },
+                token: { (id: UInt32) throws(TokenizerError) in result.append("#\(id)") })
+            return result
+        }
     }
 }
 
@@ -41,12 +40,14 @@ final class PlainSectionCache {
     }
 
     func find(_ text: [UInt8], _ hash: UInt64) throws(TokenizerError) -> [UInt32]? {
-        var out: List<UInt32> = try List()
-        return try cache.find(text.copied, hash, into: &out) ? Array(out.elements) : nil
+        try text.withUnsafeBufferPointer { (text) throws(TokenizerError) -> [UInt32]? in
+            var out: List<UInt32> = try List()
+            return try cache.find(text, hash, into: &out) ? Array(out.elements) : nil
+        }
     }
 
     func insert(_ text: [UInt8], _ hash: UInt64, _ ids: [UInt32]) {
-        ids.withUnsafeBufferPointer { cache.insert(text.copied, hash, $0) }
+        text.withUnsafeBufferPointer { text in ids.withUnsafeBufferPointer { cache.insert(text, hash, $0) } }
     }
 
     var count: Int { cache.count }
