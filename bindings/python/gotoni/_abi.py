@@ -2,10 +2,7 @@
 
 Nothing here adds meaning; a test compares every name, number, field offset and prototype with the header.
 """
-import os
-import pathlib
 from ctypes import (
-    CDLL,
     POINTER,
     Structure,
     c_char_p,
@@ -17,39 +14,14 @@ from ctypes import (
     c_uint64,
     c_void_p,
 )
-from typing import Annotated, Any, Callable, Optional, TypeVar, get_type_hints
+from typing import Annotated, Optional, TypeVar, get_type_hints
+
+from ._loading import functions_of, load
 
 LIBRARY_NAME = "libgotoni.so.0"
 
-
-def _load() -> CDLL:
-    """Loads the library from GOTONI_LIBRARY, else from beside this file, else from where the system looks."""
-    named = os.environ.get("GOTONI_LIBRARY")
-    packaged = pathlib.Path(__file__).with_name(LIBRARY_NAME)
-    path = named or (str(packaged) if packaged.exists() else LIBRARY_NAME)
-    try:
-        return CDLL(path)
-    except OSError as error:
-        if named:
-            sentence = f"GOTONI_LIBRARY names {named!r}, which cannot be loaded: {error}."
-        elif packaged.exists():
-            sentence = f"The {LIBRARY_NAME} inside this package cannot be loaded: {error}."
-        else:
-            sentence = f"{LIBRARY_NAME} is not installed: install it, or set GOTONI_LIBRARY to its path ({error})."
-        raise ImportError(sentence) from None
-
-
-_library = _load()
-
-
-def _function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
-    try:
-        function = getattr(_library, name)
-    except AttributeError:
-        raise ImportError(f"The loaded {LIBRARY_NAME} has no function {name}: it is too old for this package.") from None
-    function.restype = result
-    function.argtypes = arguments
-    return function
+_library = load(LIBRARY_NAME, "GOTONI_LIBRARY")
+_function = functions_of(_library, LIBRARY_NAME)
 
 
 # Field types: what Python reads and writes, and how C stores it. Memory that we lend is a plain address.

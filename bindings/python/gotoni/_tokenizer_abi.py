@@ -3,45 +3,14 @@
 Importing this module loads the library; `tokenizer` does so when the first Tokenizer is made. Nothing here adds
 meaning; a test compares every name, number and prototype with the header.
 """
-import os
-import pathlib
-from ctypes import CDLL, POINTER, c_char_p, c_int32, c_size_t, c_uint32, c_uint64, c_void_p
-from typing import Any, Callable
+from ctypes import POINTER, c_char_p, c_int32, c_size_t, c_uint32, c_uint64, c_void_p
+
+from ._loading import functions_of, load
 
 LIBRARY_NAME = "libgotoni-tokenizer.so.0"
 
-
-def _load() -> CDLL:
-    """Loads the library from GOTONI_TOKENIZER_LIBRARY, else from beside this file, else from where the system looks."""
-    named = os.environ.get("GOTONI_TOKENIZER_LIBRARY")
-    packaged = pathlib.Path(__file__).with_name(LIBRARY_NAME)
-    path = named or (str(packaged) if packaged.exists() else LIBRARY_NAME)
-    try:
-        return CDLL(path)
-    except OSError as error:
-        if named:
-            sentence = f"GOTONI_TOKENIZER_LIBRARY names {named!r}, which cannot be loaded: {error}."
-        elif packaged.exists():
-            sentence = f"The {LIBRARY_NAME} inside this package cannot be loaded: {error}."
-        else:
-            sentence = (
-                f"gotoni.Tokenizer needs {LIBRARY_NAME}, which is not installed: install it, "
-                f"or set GOTONI_TOKENIZER_LIBRARY to its path ({error})."
-            )
-        raise ImportError(sentence) from None
-
-
-_library = _load()
-
-
-def _function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
-    try:
-        function = getattr(_library, name)
-    except AttributeError:
-        raise ImportError(f"The loaded {LIBRARY_NAME} has no function {name}: it is too old for this package.") from None
-    function.restype = result
-    function.argtypes = arguments
-    return function
+_library = load(LIBRARY_NAME, "GOTONI_TOKENIZER_LIBRARY", "gotoni.Tokenizer")
+_function = functions_of(_library, LIBRARY_NAME)
 
 
 _tokenizer = c_void_p
