@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import pathlib
+import sys
+import types
 from array import array
 from ctypes import byref, c_char_p, c_size_t, c_void_p
 from typing import Any
@@ -12,12 +14,11 @@ BINDING = pathlib.Path(__file__).resolve().parents[2] / "bindings" / "python" / 
 
 
 def _load() -> Any:
-    """The binding's declarations, without the package around them; GOTONI_TOKENIZER_LIBRARY names the library."""
-    spec = importlib.util.spec_from_file_location("tokenizer_abi", BINDING / "_tokenizer_abi.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """The binding's declarations, without what the package's `__init__` needs; GOTONI_TOKENIZER_LIBRARY names the library."""
+    package = types.ModuleType("binding")
+    package.__path__ = [str(BINDING)]
+    sys.modules[package.__name__] = package
+    return importlib.import_module("binding._tokenizer_abi")
 
 
 abi = _load()
