@@ -49,12 +49,8 @@ final class Encoder {
     }
 
     private func encode(_ text: Bytes, _ model: borrowing TokenizerModel, _ gap: Pattern) throws(TokenizerError) {
-        guard let normalizer = model.normalizer, !normalizer.isDone(text) else {
-            return try encodeNormalized(text, model, gap)
-        }
-        normalized.clear()
-        try normalizer.normalize(text, into: &normalized)
-        try encodeNormalized(Bytes(normalized.elements), model, gap)
+        let text = try model.normalizer?.normalize(text, into: &normalized) ?? text
+        try encodeNormalized(text, model, gap)
     }
 
     private func encodeNormalized(
@@ -76,7 +72,7 @@ final class Encoder {
             try spaced.append(text)
             text = Bytes(spaced.elements)
         }
-        let isWide = try gap.match(text, from: 0, isWide: false, matcher) != nil
+        let isWide = try gap.finder(isWide: false, matcher).next(in: text, from: 0) != nil
         let end = text.count
         guard let base = text.baseAddress else { return }
         try model.splits.pieces(text, isWide: isWide, matcher) { (word) throws(TokenizerError) in

@@ -37,7 +37,7 @@ struct List<Element: BitwiseCopyable>: ~Copyable {
 
     mutating func append(_ elements: UnsafeBufferPointer<Element>) throws(TokenizerError) {
         guard let base = elements.baseAddress else { return }
-        try reserve(elements.count).update(from: base, count: elements.count)
+        try reserve(elements.count).copy(from: base, count: elements.count)
         count += elements.count
     }
 

@@ -60,8 +60,10 @@ internal import GotoniTokenizer
             guard capacity != 0 || ids != nil else { return ok }
             // A negative capacity is a size_t that is room enough for anything.
             guard capacity < 0 || tokens.count <= capacity else { return Int32(GOTONI_TOKENIZER_E_BUFFER) }
-            tokens.withUnsafeBufferPointer { tokens in
-                if let ids, let base = tokens.baseAddress { ids.update(from: base, count: tokens.count) }
+            tokens.withUnsafeBytes { tokens in
+                if let ids, let base = tokens.baseAddress {
+                    UnsafeMutableRawPointer(ids).copyMemory(from: base, byteCount: tokens.count)
+                }
             }
             return ok
         }

@@ -37,7 +37,14 @@ public struct Buffer<Element: BitwiseCopyable>: ~Copyable {
     @inlinable public mutating func grow(to newCount: Int) throws(RouterError) {
         guard newCount > count else { return }
         let larger = try Buffer(count: max(newCount, count * 2))
-        larger.base.update(from: base, count: count)
+        larger.base.copy(from: base, count: count)
         self = larger
+    }
+}
+
+extension UnsafeMutablePointer where Pointee: BitwiseCopyable {
+    /// As `update(from:count:)`, which Embedded Swift 6.3 compiles to a call for each element. They may overlap.
+    @inlinable @inline(__always) public func copy(from source: UnsafePointer<Pointee>, count: Int) {
+        UnsafeMutableRawPointer(self).copyMemory(from: source, byteCount: count * MemoryLayout<Pointee>.stride)
     }
 }

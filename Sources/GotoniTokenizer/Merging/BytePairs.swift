@@ -95,8 +95,8 @@ struct BytePairs: ~Copyable {
             count -= 1
             let rest = count - place - 1
             if rest > 0 {
-                (ids + place + 1).update(from: ids + place + 2, count: rest)
-                (found + place).update(from: found + place + 1, count: rest + 1)
+                (ids + place + 1).copy(from: ids + place + 2, count: rest)
+                (found + place).copy(from: found + place + 1, count: rest + 1)
                 found[place] = merges.merge(ids[place], ids[place + 1])
             } else {
                 found[place] = .none

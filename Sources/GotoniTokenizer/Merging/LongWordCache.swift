@@ -52,7 +52,7 @@ struct LongWordCache: ~Copyable {
         record[0] = UInt32(word.count)
         record[1] = UInt32(ids.count)
         UnsafeMutableRawPointer(record + 2).copyMemory(from: text, byteCount: word.count)
-        (record + 2 + words).update(from: tokens, count: ids.count)
+        (record + 2 + words).copy(from: tokens, count: ids.count)
         slots[slot(hash)] = (hash & ~0xFFFF_FFFF) | UInt64(used + 1)
         used += 2 + words + ids.count
     }

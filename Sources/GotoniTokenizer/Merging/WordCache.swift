@@ -1,7 +1,7 @@
 internal import GotoniCore
 
-/// The tokens of words lately seen. A word has one place, where it replaces who was there; its bytes are compared, so a
-/// collision costs time and changes nothing. One thread at a time.
+/// The tokens of words lately seen. A word has two places and replaces who came there before the other; its bytes are
+/// compared, so a collision costs time and changes nothing. One thread at a time.
 struct WordCache: ~Copyable {
     static let longestWord = 28
     static let mostTokens = 8
@@ -14,7 +14,7 @@ struct WordCache: ~Copyable {
     /// 64 bytes for each entry.
     init(entries count: Int = 1 << 15) throws(TokenizerError) {
         entries = try makeBuffer(count * 8)
-        shift = UInt64(64 - count.trailingZeroBitCount)
+        shift = UInt64(65 - count.trailingZeroBitCount)
     }
 
     /// A word as up to four numbers, zeros behind it: to hash and to compare.
@@ -60,25 +60,38 @@ struct WordCache: ~Copyable {
         return word
     }
 
+    /// Its places: the word that came last is in the first.
+    @inline(__always) private func places(
+        _ key: Key
+    ) -> (first: UnsafeMutablePointer<UInt64>, second: UnsafeMutablePointer<UInt64>) {
+        let first = entries.base + Int(truncatingIfNeeded: key.hash >> shift) * 16
+        return (first, first + 8)
+    }
+
+    @inline(__always) private func has(_ entry: UnsafeMutablePointer<UInt64>, _ key: Key, _ length: Int) -> Bool {
+        let head = UInt64(key.d) << 32 | UInt64(length)
+        return entry[0] & 0xFFFF_FFFF_0000_00FF == head && entry[1] == key.a && entry[2] == key.b && entry[3] == key.c
+    }
+
     /// Appends the word's tokens, if it is there.
     @inline(__always) func find(_ key: Key, _ length: Int, into out: inout List<UInt32>) throws(TokenizerError) -> Bool
     {
-        let entry = entries.base + Int(truncatingIfNeeded: key.hash >> shift) * 8
-        let head = entry[0]
-        guard head & 0xFF == UInt64(length), entry[1] == key.a, entry[2] == key.b, entry[3] == key.c,
-            UInt32(truncatingIfNeeded: head >> 32) == key.d
-        else { return false }
-        let count = Int(head >> 8 & 0xFF)
+        var (entry, second) = places(key)
+        if !has(entry, key, length) {
+            guard has(second, key, length) else { return false }
+            entry = second
+        }
         let target = UnsafeMutableRawPointer(try out.reserve(Self.mostTokens))
         // All eight: fewer steps than counting.
         target.copyMemory(from: entry + 4, byteCount: 32)
-        out.add(count)
+        out.add(Int(entry[0] >> 8 & 0xFF))
         return true
     }
 
     @inline(__always) func insert(_ key: Key, _ length: Int, _ ids: UnsafeBufferPointer<UInt32>) {
         guard ids.count <= Self.mostTokens, let base = ids.baseAddress else { return }
-        let entry = entries.base + Int(truncatingIfNeeded: key.hash >> shift) * 8
+        let (entry, second) = places(key)
+        second.copy(from: entry, count: 8)
         entry[0] = UInt64(length) | UInt64(ids.count) << 8 | UInt64(key.d) << 32
         (entry[1], entry[2], entry[3]) = (key.a, key.b, key.c)
         UnsafeMutableRawPointer(entry + 4).copyMemory(from: base, byteCount: ids.count * 4)

@@ -33,7 +33,7 @@ enum RankFiles {
         let specials = names.enumerated().map { index, name in
             AddedTokens.Token(content: Array(name.utf8), id: highest + 1 + UInt32(index))
         }
-        return try model(words, specials, KnownPattern.qwen.bytes, .nfc) { $0 }
+        return try model(words, specials, KnownPattern.qwen.bytes, try Normalizer(.nfc)) { $0 }
     }
 
     private static let notRanks = TokenizerError.ranks

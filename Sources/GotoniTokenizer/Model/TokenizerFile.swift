@@ -127,8 +127,7 @@ struct TokenizerFile {
                 var found = content
                 if isNormalized, let normalizer {
                     var out: List<UInt8> = try List()
-                    try normalizer.normalize(text, into: &out)
-                    found = Array(out.elements)
+                    found = Array(try normalizer.normalize(text, into: &out))
                 }
                 if let place = places.id(of: text).map(Int.init) {
                     // The same again: it keeps its id, and what is said last counts.
@@ -156,10 +155,10 @@ struct TokenizerFile {
     private func normalizer(_ value: JSONDocument.Value) throws(TokenizerError) -> Normalizer? {
         guard json.isThere(value) else { return nil }
         let type = json.string(json.field(value, "type"))
-        if type == "NFC" { return .nfc }
-        if type == "NFD" { return .nfd }
-        if type == "NFKC" { return .nfkc }
-        if type == "NFKD" { return .nfkd }
+        if type == "NFC" { return try Normalizer(.nfc) }
+        if type == "NFD" { return try Normalizer(.nfd) }
+        if type == "NFKC" { return try Normalizer(.nfkc) }
+        if type == "NFKD" { return try Normalizer(.nfkd) }
         guard type == "Sequence" else { throw Self.unknownNormalizer }
         var (found, count) = (Normalizer?.none, 0)
         try json.elements(json.field(value, "normalizers")) { (element) throws(TokenizerError) in

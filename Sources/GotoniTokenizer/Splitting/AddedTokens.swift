@@ -20,8 +20,8 @@ struct AddedTokens: ~Copyable {
     private let tokens: [Token]
     /// Bit for the first two bytes of a token, or for the first and any second if it is one byte long.
     private let starts: Buffer<UInt64>
-    /// If all begin with one byte: that.
-    private let onlyFirst: UInt8?
+    /// If they begin with few bytes, as most do: those, each eight times. Fewer than four are there several times.
+    private let firsts: (UInt64, UInt64, UInt64, UInt64)?
 
     init(_ tokens: [Token]) throws(TokenizerError) {
         guard tokens.count <= Self.most, tokens.allSatisfy({ (1...Self.longest).contains($0.content.count) }) else {
@@ -33,8 +33,10 @@ struct AddedTokens: ~Copyable {
             let seconds = token.content.count > 1 ? Int(token.content[1])...Int(token.content[1]) : 0...255
             for second in seconds { starts[first << 2 | second >> 6] |= 1 << UInt64(second & 63) }
         }
-        let first = tokens.first?.content[0]
-        onlyFirst = tokens.allSatisfy { $0.content[0] == first } ? first : nil
+        var known: [UInt8] = []
+        for token in tokens where !known.contains(token.content[0]) { known.append(token.content[0]) }
+        let first = { (place: Int) in UInt64(known[min(place, known.count - 1)]) &* Self.ones }
+        firsts = (1...4).contains(known.count) ? (first(0), first(1), first(2), first(3)) : nil
         self.tokens = tokens.sorted { $0.content.lexicographicallyPrecedes($1.content) }
         self.starts = starts
     }
@@ -67,9 +69,9 @@ struct AddedTokens: ~Copyable {
         guard let base = text.baseAddress else { return nil }
         var position = position
         while position < text.count {
-            if let onlyFirst {
-                guard let found = memchr(base + position, Int32(onlyFirst), text.count - position) else { return nil }
-                position = UnsafeRawPointer(found) - UnsafeRawPointer(base)
+            if let firsts {
+                skip(firsts, in: text, from: &position)
+                guard position < text.count else { return nil }
             }
             let second = position + 1 < text.count ? Int(base[position + 1]) : 0
             if starts[Int(base[position]) << 2 | second >> 6] >> UInt64(second & 63) & 1 != 0,
@@ -80,6 +82,27 @@ struct AddedTokens: ~Copyable {
             position += 1
         }
         return nil
+    }
+
+    private static let ones: UInt64 = 0x0101_0101_0101_0101
+
+    /// Goes on to the next byte that is one of `firsts`, or to one of the last seven.
+    @inline(__always) private func skip(
+        _ firsts: (UInt64, UInt64, UInt64, UInt64), in text: Bytes, from position: inout Int
+    ) {
+        guard let base = text.baseAddress.map(UnsafeRawPointer.init) else { return }
+        // The highest bit of a byte that is zero; of those behind the first such byte perhaps wrongly so.
+        func zeros(_ word: UInt64) -> UInt64 { (word &- Self.ones) & ~word & (Self.ones << 7) }
+        while position + 8 <= text.count {
+            let word = (base + position).loadUnaligned(as: UInt64.self)
+            let found =
+                zeros(word ^ firsts.0) | zeros(word ^ firsts.1) | zeros(word ^ firsts.2) | zeros(word ^ firsts.3)
+            guard found == 0 else {
+                position += found.trailingZeroBitCount / 8
+                return
+            }
+            position += 8
+        }
     }
 
     /// The longest token that stands at `position`.

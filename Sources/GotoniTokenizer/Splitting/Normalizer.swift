@@ -4,104 +4,92 @@ internal import GotoniCore
 
 /// Unicode's normal forms, as Hugging Face's `tokenizers` 0.23 has them: by the tables of Unicode 9. A character that
 /// came later stays as it is, and nothing is composed or reordered across it.
-enum Normalizer {
-    case nfc, nfd, nfkc, nfkd
+final class Normalizer {
+    enum Form: CaseIterable {
+        case nfc, nfd, nfkc, nfkd
 
-    private var options: utf8proc_option_t {
-        let (compose, decompose, compat) = (
-            UTF8PROC_COMPOSE.rawValue, UTF8PROC_DECOMPOSE.rawValue, UTF8PROC_COMPAT.rawValue
-        )
-        let form =
-            switch self {
-            case .nfc: compose
-            case .nfd: decompose
-            case .nfkc: compose | compat
-            case .nfkd: decompose | compat
-            }
-        return utf8proc_option_t(rawValue: UTF8PROC_STABLE.rawValue | form)
+        var composes: Bool { self == .nfc || self == .nfkc }
+
+        fileprivate var options: utf8proc_option_t {
+            var flags = UTF8PROC_STABLE.rawValue | (composes ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE).rawValue
+            if self == .nfkc || self == .nfkd { flags |= UTF8PROC_COMPAT.rawValue }
+            return utf8proc_option_t(rawValue: flags)
+        }
     }
 
-    /// What a character is to this form.
+    /// What a character is to this form. Another number: a mark's combining class. It stays as it is where it stands, if
+    /// no mark of a higher class comes before it.
     private enum Place {
         /// It stays as it is and has nothing to do with what comes before it.
-        case starter
+        static let starter: UInt8 = 0
         /// Neither with what comes behind it.
-        case alone
-        /// It stays as it is where it stands, if no mark of a higher class comes before it.
-        case mark(UInt16)
+        static let alone: UInt8 = 254
         /// It must be looked at together with its neighbours.
-        case other
+        static let other: UInt8 = 255
     }
 
-    private func place(_ scalar: UInt32) -> Place {
-        if scalar < 0x80 || isKnownStarter(scalar) { return .starter }
-        if Self.isLater(scalar) { return .alone }
+    private let form: Form
+    /// Of every character of planes 0 and 1.
+    private let places: Buffer<UInt8>
+
+    /// Takes some milliseconds. Errors: memory.
+    init(_ form: Form) throws(TokenizerError) {
+        let places: Buffer<UInt8> = try makeBuffer(0x20000)
+        for scalar in 0x80..<UInt32(places.count) { places[Int(scalar)] = try Self.place(of: scalar, form) }
+        self.form = form
+        self.places = places
+    }
+
+    private static func place(of scalar: UInt32, _ form: Form) throws(TokenizerError) -> UInt8 {
+        if isLater(scalar) { return Place.alone }
         // What is composed by rule is in no table.
-        if (0x1100...0x11FF).contains(scalar) || (0xA960...0xA97C).contains(scalar)
-            || (0xD7B0...0xD7FB).contains(scalar)
-        {
-            return .other
+        switch scalar {
+        case 0x1100...0x11FF, 0xA960...0xA97C, 0xD7B0...0xD7FB: return Place.other
+        case 0xAC00...0xD7A3: return form.composes ? Place.starter : Place.other
+        case 0xD800...0xDFFF: return Place.starter
+        default: break
         }
-        if (0xAC00...0xD7A3).contains(scalar) { return self == .nfc || self == .nfkc ? .starter : .other }
-        guard let properties = utf8proc_get_property(utf8proc_int32_t(scalar)) else { return .other }
-        let none = UInt16.max
-        guard properties.pointee.decomp_seqindex == none, properties.pointee.comb_index == none else { return .other }
-        let combining = UInt16(properties.pointee.combining_class)
-        return combining == 0 ? .starter : .mark(combining)
-    }
-
-    /// Common characters that have NFC_Quick_Check=Yes (or NFKC's) and combining class 0 (UAX #15, section 9), although a
-    /// mark behind them may be composed with them.
-    private func isKnownStarter(_ scalar: UInt32) -> Bool {
-        switch self {
-        case .nfc:
-            switch scalar {
-            case 0..<0x300, 0x388...0x482, 0x48A...0x52F, 0x5D0...0x5EA, 0x620...0x64A, 0x904...0x939, 0x1E00...0x1EFF,
-                0x2002...0x20CF, 0x2100...0x2125, 0x2190...0x2328, 0x232B...0x2ADB, 0x3001...0x3029, 0x3041...0x3096,
-                0x30A0...0x318E, 0x3400...0x4DB5, 0x4E00...0x9FD5, 0xFF01...0xFF9D, 0x1F000...0x1FAFF:
-                true
-            default: false
-            }
-        case .nfkc:
-            switch scalar {
-            case 0xC0...0xFF, 0x391...0x3CE, 0x400...0x482, 0x3041...0x3096, 0x30A1...0x30FA, 0x4E00...0x9FD5: true
-            default: false
-            }
-        case .nfd, .nfkd: false
+        guard let properties = utf8proc_get_property(utf8proc_int32_t(scalar)) else { return Place.other }
+        if form.composes, gotoni_utf8proc_ends_composition(properties) { return Place.other }
+        let combining = UInt8(properties.pointee.combining_class)
+        if properties.pointee.decomp_seqindex == UInt16.max { return combining }
+        // What decomposes may be composed again (UAX #15, section 9).
+        guard form.composes, combining == 0 else { return Place.other }
+        var bytes: (UInt8, UInt8, UInt8, UInt8) = (0, 0, 0, 0)
+        return try withUnsafeMutableBytes(of: &bytes) { (bytes) throws(TokenizerError) in
+            let text = bytes.bindMemory(to: UInt8.self)
+            let length = utf8proc_encode_char(utf8proc_int32_t(scalar), text.baseAddress)
+            let character = Bytes(text).part(0..<length)
+            return try map(character, form) { equal($0, character) } ? Place.starter : Place.other
         }
     }
-
-    /// True: `text` is in this form, as most texts are.
-    func isDone(_ text: Bytes) -> Bool { firstChange(text, from: 0) == nil }
 
     /// The next part that may not be in this form: from a starter on, up to the next one. Nil: there is none.
-    private func firstChange(_ text: Bytes, from position: Int) -> Range<Int>? {
+    private func firstChange(_ text: Bytes, from position: Int) throws(TokenizerError) -> Range<Int>? {
         guard let base = text.baseAddress else { return nil }
-        var (index, starter, combining) = (position, position, UInt16(0))
+        var (index, starter, combining) = (position, position, Place.starter)
         while index < text.count {
-            if text[index] < 0x80 {
+            if base[index] < 0x80 {
                 while index + 8 <= text.count,
                     UnsafeRawPointer(base + index).loadUnaligned(as: UInt64.self) & 0x8080_8080_8080_8080 == 0
                 {
                     index += 8
                 }
-                while index < text.count, text[index] < 0x80 { index += 1 }
-                (starter, combining) = (index - 1, 0)
+                while index < text.count, base[index] < 0x80 { index += 1 }
+                (starter, combining) = (index - 1, Place.starter)
                 continue
             }
-            let length = Self.length(text[index])
-            switch place(Self.scalar(text, index, length)) {
-            case .starter: (starter, combining) = (index, 0)
-            case .alone: (starter, combining) = (index + length, 0)
-            case .mark(let own) where own >= combining: combining = own
-            case .mark, .other:
+            let (place, length) = try place(at: base + index)
+            switch place {
+            case Place.starter: (starter, combining) = (index, place)
+            case Place.alone: (starter, combining) = (index + length, Place.starter)
+            case combining..<Place.alone: combining = place
+            default:
                 var end = index + length
                 while end < text.count {
-                    let length = Self.length(text[end])
-                    switch length == 1 ? .starter : place(Self.scalar(text, end, length)) {
-                    case .starter, .alone: return starter..<end
-                    case .mark, .other: end += length
-                    }
+                    let (place, length) = try self.place(at: base + end)
+                    if place == Place.starter || place == Place.alone { break }
+                    end += length
                 }
                 return starter..<end
             }
@@ -110,32 +98,42 @@ enum Normalizer {
         return nil
     }
 
-    private static func length(_ lead: UInt8) -> Int { lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4 }
+    @inline(__always) private func place(
+        at bytes: UnsafePointer<UInt8>
+    ) throws(TokenizerError) -> (place: UInt8, length: Int) {
+        let lead = bytes[0]
+        guard lead >= 0x80 else { return (Place.starter, 1) }
+        let length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4
+        var scalar = UInt32(lead) & (0x7F >> UInt32(length))
+        for offset in 1..<length { scalar = scalar << 6 | UInt32(bytes[offset] & 63) }
+        return (scalar < places.count ? places[Int(scalar)] : try Self.place(of: scalar, form), length)
+    }
 
-    /// Appends `text` in this form.
-    func normalize(_ text: Bytes, into out: inout List<UInt8>) throws(TokenizerError) {
+    /// `text` in this form: itself, as most texts are, or what is written to `out`.
+    func normalize(_ text: Bytes, into out: inout List<UInt8>) throws(TokenizerError) -> Bytes {
+        guard var part = try firstChange(text, from: 0) else { return text }
+        out.clear()
         var start = 0
-        while let part = firstChange(text, from: start) {
+        while true {
             try out.append(text.part(start..<part.lowerBound))
-            try map(text.part(part), into: &out)
+            try Self.map(text.part(part), form) { (part) throws(TokenizerError) in try out.append(part) }
             start = part.upperBound
+            guard let next = try firstChange(text, from: start) else { break }
+            part = next
         }
         try out.append(text.part(start..<text.count))
+        return Bytes(out.elements)
     }
 
-    private static func scalar(_ text: Bytes, _ index: Int, _ length: Int) -> UInt32 {
-        var value = UInt32(text[index]) & (0x7F >> UInt32(length))
-        for offset in 1..<length { value = value << 6 | UInt32(text[index + offset] & 63) }
-        return value
-    }
-
-    private func map(_ text: Bytes, into out: inout List<UInt8>) throws(TokenizerError) {
-        guard text.count > 0 else { return }
+    /// Gives `text` in `form` to `use`.
+    private static func map<Result>(
+        _ text: Bytes, _ form: Form, _ use: (Bytes) throws(TokenizerError) -> Result
+    ) throws(TokenizerError) -> Result {
         var result: UnsafeMutablePointer<UInt8>?
-        let count = utf8proc_map(text.baseAddress, text.count, &result, options)
+        let count = utf8proc_map(text.baseAddress, text.count, &result, form.options)
         defer { free(result) }
         guard count >= 0, let result else { throw count == UTF8PROC_ERROR_NOMEM ? .memory : .utf8 }
-        try out.append(Bytes(start: result, count: count))
+        return try use(Bytes(start: result, count: count))
     }
 
     private static func isLater(_ scalar: UInt32) -> Bool {

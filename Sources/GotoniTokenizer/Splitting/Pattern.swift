@@ -56,28 +56,38 @@ final class Pattern: @unchecked Sendable {
         pcre2_jit_compile_8(code, UInt32(PCRE2_JIT_COMPLETE)) == 0
     }
 
-    /// The first match in `text`, which is UTF-8, from `start` on, never empty; nil: none. What lies before `start` is seen by what
-    /// looks behind. Errors: pattern.
-    @inline(__always) func match(
-        _ text: Bytes, from start: Int, isWide: Bool, _ matcher: borrowing Matcher
-    ) throws(TokenizerError) -> Range<Int>? {
-        let code = isWide ? wide : ordinary
-        let status =
-            hasJIT
-            ? pcre2_jit_match_8(code, text.baseAddress, text.count, start, 0, matcher.data, matcher.context)
-            : pcre2_match_8(
-                code, text.baseAddress, text.count, start, PCRE2_NO_UTF_CHECK, matcher.data, matcher.context)
-        if status == PCRE2_ERROR_NOMATCH { return nil }
-        // 0: there are more groups than the whole match, which is all that is asked for.
-        guard status >= 0 else { throw .pattern }
-        let found = matcher.bounds
-        guard found[0] < found[1] else { throw .pattern }
-        return found[0]..<found[1]
+    /// What finds this pattern; it holds as long as the pattern and the matcher live.
+    @inline(__always) func finder(isWide: Bool, _ matcher: Matcher) -> Finder {
+        Finder(
+            code: isWide ? wide : ordinary, hasJIT: hasJIT, data: matcher.data, context: matcher.context,
+            bounds: matcher.bounds)
+    }
+
+    struct Finder: BitwiseCopyable {
+        fileprivate let code: OpaquePointer
+        fileprivate let hasJIT: Bool
+        fileprivate let data: OpaquePointer
+        fileprivate let context: OpaquePointer
+        fileprivate let bounds: UnsafeMutablePointer<Int>
+
+        /// The first match in `text`, which is UTF-8, from `start` on, never empty; nil: none. What lies before `start`
+        /// is seen by what looks behind. Errors: pattern.
+        @inline(__always) func next(in text: Bytes, from start: Int) throws(TokenizerError) -> Range<Int>? {
+            let status =
+                hasJIT
+                ? pcre2_jit_match_8(code, text.baseAddress, text.count, start, 0, data, context)
+                : pcre2_match_8(code, text.baseAddress, text.count, start, PCRE2_NO_UTF_CHECK, data, context)
+            if status == PCRE2_ERROR_NOMATCH { return nil }
+            // 0: there are more groups than the whole match, which is all that is asked for.
+            guard status >= 0 else { throw .pattern }
+            guard bounds[0] < bounds[1] else { throw .pattern }
+            return bounds[0]..<bounds[1]
+        }
     }
 }
 
 /// Where libpcre2 writes what it found, and its stack; one for each thread.
-struct Matcher: ~Copyable {
+final class Matcher {
     fileprivate let data: OpaquePointer
     fileprivate let context: OpaquePointer
     private let stack: OpaquePointer

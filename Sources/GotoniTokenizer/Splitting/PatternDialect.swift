@@ -36,7 +36,7 @@ struct PatternDialect {
     private mutating func translate() throws(TokenizerError) {
         while position < pattern.count {
             switch pattern[position] {
-            case UInt8(ascii: "\\"): try escape(inClass: false, negated: false)
+            case UInt8(ascii: "\\"): try escape(inClass: false)
             case UInt8(ascii: "["): try characterClass()
             case UInt8(ascii: "("): try group()
             case UInt8(ascii: "{"):
@@ -79,14 +79,13 @@ struct PatternDialect {
 
     private mutating func characterClass() throws(TokenizerError) {
         copy()
-        let negated = peek() == UInt8(ascii: "^")
-        if negated { copy() }
+        if peek() == UInt8(ascii: "^") { copy() }
         // A bracket that comes first is a character in one of the two only.
         guard peek() != UInt8(ascii: "]") else { throw Self.unsupported }
         while peek() != UInt8(ascii: "]") {
             guard position < pattern.count else { throw Self.unsupported }
             switch pattern[position] {
-            case UInt8(ascii: "\\"): try escape(inClass: true, negated: negated)
+            case UInt8(ascii: "\\"): try escape(inClass: true)
             // Sets in sets and intersections.
             case UInt8(ascii: "["): throw Self.unsupported
             case UInt8(ascii: "&") where peek(1) == UInt8(ascii: "&"): throw Self.unsupported
@@ -97,7 +96,7 @@ struct PatternDialect {
     }
 
     /// At a backslash.
-    private mutating func escape(inClass: Bool, negated: Bool) throws(TokenizerError) {
+    private mutating func escape(inClass: Bool) throws(TokenizerError) {
         let letter = peek(1)
         switch letter {
         case UInt8(ascii: "p"), UInt8(ascii: "P"): try property(inClass)
@@ -180,6 +179,7 @@ struct PatternDialect {
 
     private mutating func write(propertyNamed name: Bytes, isNegative: Bool, _ inClass: Bool) throws(TokenizerError) {
         func item(_ dialect: inout PatternDialect) {
+            if name.count == 1 { dialect.out.append(contentsOf: Self.ascii(name[0] | 0x20).bytes) }
             for byte in "\\p{".utf8 { dialect.out.append(byte) }
             dialect.out.append(contentsOf: name)
             dialect.out.append(UInt8(ascii: "}"))
@@ -206,6 +206,17 @@ struct PatternDialect {
         if isNegative { out.append(UInt8(ascii: "^")) }
         item(&self)
         out.append(UInt8(ascii: "]"))
+    }
+
+    /// The ASCII characters of a category. Libpcre2 finds them in a bitmap, others in Unicode's tables.
+    private static func ascii(_ category: UInt8) -> StaticString {
+        switch category {
+        case UInt8(ascii: "l"): "A-Za-z"
+        case UInt8(ascii: "n"): "0-9"
+        case UInt8(ascii: "p"): #"!-#%-*,-\/:;?@\[-\]_{}"#
+        case UInt8(ascii: "s"): #"$+<->\^`|~"#
+        default: ""
+        }
     }
 
     /// Unicode's White_Space.

@@ -25,7 +25,7 @@ struct Splits {
 
     /// Gives the pieces of `text` in their order.
     @inline(__always) func pieces(
-        _ text: Bytes, isWide: Bool, _ matcher: borrowing Matcher, _ use: (Bytes) throws(TokenizerError) -> Void
+        _ text: Bytes, isWide: Bool, _ matcher: Matcher, _ use: (Bytes) throws(TokenizerError) -> Void
     ) throws(TokenizerError) {
         try steps.withUnsafeBufferPointer { (steps) throws(TokenizerError) in
             try Self.pieces(text, steps, isWide, matcher, use)
@@ -33,15 +33,16 @@ struct Splits {
     }
 
     private static func pieces(
-        _ text: Bytes, _ steps: UnsafeBufferPointer<Split>, _ isWide: Bool, _ matcher: borrowing Matcher,
+        _ text: Bytes, _ steps: UnsafeBufferPointer<Split>, _ isWide: Bool, _ matcher: Matcher,
         _ use: (Bytes) throws(TokenizerError) -> Void
     ) throws(TokenizerError) {
         guard let step = steps.first else { return try use(text) }
         let rest = UnsafeBufferPointer(rebasing: steps.dropFirst())
         if step.behavior == .isolated {
             // Inverted or not, every part is a piece.
+            let finder = step.pattern.finder(isWide: isWide, matcher)
             var start = 0
-            while start < text.count, let match = try step.pattern.match(text, from: start, isWide: isWide, matcher) {
+            while start < text.count, let match = try finder.next(in: text, from: start) {
                 if match.lowerBound > start {
                     try pieces(text.part(start..<match.lowerBound), rest, isWide, matcher, use)
                 }
@@ -66,11 +67,12 @@ struct Splits {
 
     /// Matches and what lies between them, in their order.
     private static func parts(
-        _ text: Bytes, _ step: Split, _ isWide: Bool, _ matcher: borrowing Matcher,
+        _ text: Bytes, _ step: Split, _ isWide: Bool, _ matcher: Matcher,
         _ use: (Range<Int>, Bool) throws(TokenizerError) -> Void
     ) throws(TokenizerError) {
+        let finder = step.pattern.finder(isWide: isWide, matcher)
         var start = 0
-        while start < text.count, let match = try step.pattern.match(text, from: start, isWide: isWide, matcher) {
+        while start < text.count, let match = try finder.next(in: text, from: start) {
             if match.lowerBound > start { try use(start..<match.lowerBound, step.inverted) }
             try use(match, !step.inverted)
             start = match.upperBound

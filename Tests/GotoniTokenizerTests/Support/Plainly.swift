@@ -6,8 +6,15 @@ extension Array where Element == UInt8 {
     func normalized(_ form: Normalizer) throws(TokenizerError) -> [UInt8] {
         try withUnsafeBufferPointer { (text) throws(TokenizerError) in
             var out: List<UInt8> = try List()
-            try form.normalize(text, into: &out)
-            return Array(out.elements)
+            return Array(try form.normalize(text, into: &out))
+        }
+    }
+
+    /// Nothing had to be looked at closely.
+    func isNormalized(_ form: Normalizer) throws(TokenizerError) -> Bool {
+        try withUnsafeBufferPointer { (text) throws(TokenizerError) in
+            var out: List<UInt8> = try List()
+            return try form.normalize(text, into: &out).baseAddress == text.baseAddress
         }
     }
 
