@@ -205,6 +205,9 @@ def _random_tokens(random: Random) -> list[dict[str, Any]]:
         _token(1500 + index, name, **{kind: random.random() < 0.4 for kind in kinds if name.strip() == name})
         for index, name in enumerate(random.sample(ADDED, random.randrange(1, 9)))
     ]
+    # Once both are normalized they are equal, and then `tokenizers` finds now the one, now the other.
+    alike = [token for token in tokens if token["content"] in ("é", "e\u0301") and token["normalized"]]
+    tokens = [token for token in tokens if token not in alike[1:]]
     if random.random() < 0.2:  # of the vocabulary's own
         tokens.append(_token(_base()["model"]["vocab"]["the"], "the", normalized=random.random() < 0.5))
     return tokens

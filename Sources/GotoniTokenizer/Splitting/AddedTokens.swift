@@ -110,7 +110,8 @@ struct AddedTokens: ~Copyable {
         var candidates = tokens.indices
         var (found, depth) = (Int?.none, 0)
         while !candidates.isEmpty {
-            // The shortest of those that are alike so far comes first; of equal ones the first counts.
+            // The shortest of those that are alike so far comes first. Of equal ones the first counts; `tokenizers` takes
+            // one by chance.
             var rest = candidates
             while let first = rest.first, tokens[first].content.count == depth {
                 if rest == candidates { found = first }
