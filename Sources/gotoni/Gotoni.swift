@@ -1,9 +1,33 @@
 import ArgumentParser
+import Foundation
 
 @main
 struct Gotoni: AsyncParsableCommand {
     static let number = "0.1.0"
     static let configuration = CommandConfiguration(
         commandName: "gotoni", abstract: "Routes requests to LLM servers by what they would wait for.",
+        discussion: """
+            Exit status: 0 done; 1 failed; 2 not understood; 4 not allowed; 5 not found; 7 done on some machines only; \
+            124 took too long.
+            """,
         version: number, subcommands: [Simulate.self, Tokenizer.self])
+
+    static func main() async {
+        do {
+            var command = try parseAsRoot()
+            if var running = command as? any AsyncParsableCommand {
+                try await running.run()
+            } else {
+                try command.run()
+            }
+        } catch let error as CommandError {
+            Progress.say("\(error)")
+            Foundation.exit(error.exitCode)
+        } catch {
+            // ArgumentParser's own status for this is 64.
+            guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
+            Progress.say(fullMessage(for: error))
+            Foundation.exit(2)
+        }
+    }
 }

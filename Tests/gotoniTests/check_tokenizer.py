@@ -9,7 +9,8 @@ import signal
 import subprocess
 import time
 
-from tokenizer_process import GOTONI, alive, asked, folder, home, listener, model, process, program, until
+from home import GOTONI, alive, folder, home, process, until
+from tokenizer_process import asked, listener, model, program
 
 TEXT = "Hello, hello world!"
 
@@ -18,15 +19,15 @@ def help_and_wrong_arguments() -> None:
     with home() as user:
         user.run("--help").ends(0, "deploy", "start", "stop", "status", "test")
         for command in ("deploy", "start", "stop", "status", "test"):
-            user.run(command, "--help").ends(0, "--socket", "--json", "--identity", "--port")
-        user.run("start").ends(64, "--model")
-        user.run("deploy", "--model", "m").ends(64, "USER@HOST")
-        user.run("test", "text", "--file", "x").ends(64, "not both")
-        user.run("test", "--file", "/nowhere").ends(64, "cannot be read")
-        user.run("status", "--on", "-oProxyCommand=x").ends(64)
-        user.run("status", "--on", "a b").ends(64, "is no machine")
-        user.run("status", "--on", "a", "a").ends(64, "named twice")
-        user.run("stop", "--timeout", "never").ends(64, "never")
+            user.run(command, "--help").ends(0, "--socket", "--json", "--identity", "--ssh-port")
+        user.run("start").ends(2, "--model")
+        user.run("deploy", "--model", "m").ends(2, "USER@HOST")
+        user.run("test", "text", "--file", "x").ends(2, "not both")
+        user.run("test", "--file", "/nowhere").ends(2, "cannot be read")
+        user.run("status", "--on", "-oProxyCommand=x").ends(2)
+        user.run("status", "--on", "a b").ends(2, "is no machine")
+        user.run("status", "--on", "a", "a").ends(2, "named twice")
+        user.run("stop", "--timeout", "never").ends(2, "never")
 
 
 def it_starts_answers_and_stops() -> None:

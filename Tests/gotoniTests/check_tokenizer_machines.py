@@ -1,96 +1,14 @@
-"""Deploying, and the commands on other machines: two of them, each an sshd of its own on loopback with its own home."""
+"""Deploying, and the commands on other machines."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import getpass
-import os
 import pathlib
-import shutil
-import socket
-import subprocess
-import sys
 import tarfile
-from collections.abc import Iterator
 
-from tokenizer_process import SERVICE, Home, alive, folder, home, model, process, until
-
-SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/sbin")
-# What the machines' own shells get; pip is set up as it is here.
-CARRIED = ("PIP_", "SSL_", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-
-
-class Machines:
-    """Both in one folder; `users` are their homes, `names` what ssh calls them."""
-
-    def __init__(self, stack: contextlib.ExitStack) -> None:
-        self.users = [stack.enter_context(home()) for _ in range(2)]
-        self.port = _free_port()
-        self.names = [f"{getpass.getuser()}@127.0.0.{index + 1}" for index in range(2)]
-        self.key = folder() / "key"
-        _key(self.key)
-        self.stubs = folder()
-        for index, user in enumerate(self.users):
-            stack.enter_context(self._sshd(index, user))
-
-    @contextlib.contextmanager
-    def _sshd(self, index: int, user: Home) -> Iterator[None]:
-        place = folder()
-        _key(place / "host")
-        variables = {
-            "HOME": user.path,
-            "XDG_RUNTIME_DIR": user.path / "run",
-            "HF_HUB_OFFLINE": "1",
-            "PATH": f"{self.stubs}:{pathlib.Path(sys.base_prefix) / 'bin'}:/usr/bin:/bin",
-            **{name: value for name, value in os.environ.items() if name.startswith(CARRIED)},
-        }
-        settings = [
-            f"Port {self.port}",
-            f"ListenAddress 127.0.0.{index + 1}",
-            f"HostKey {place}/host",
-            f"AuthorizedKeysFile {self.key}.pub",
-            f"PidFile {place}/pid",
-            "PasswordAuthentication no",
-            "UsePAM no",
-            "StrictModes no",
-            "SetEnv " + " ".join(f'"{name}={value}"' for name, value in variables.items()),
-        ]
-        (place / "config").write_text("\n".join(settings) + "\n")
-        with (place / "log").open("wb") as log, process(SSHD, "-D", "-e", "-f", place / "config", stderr=log):
-            until("sshd listens", lambda: _listens(f"127.0.0.{index + 1}", self.port))
-            yield
-
-    def options(self) -> list[object]:
-        return ["--identity", self.key, "--port", self.port]
-
-
-def _key(path: pathlib.Path) -> None:
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _listens(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((host, port)) == 0
-
-
-@contextlib.contextmanager
-def _machines() -> Iterator[tuple[Home, Machines] | None]:
-    """None where there is no sshd."""
-    if SSHD is None:
-        print("  SKIPPED: there is no sshd here (Debian: apt install openssh-server)", flush=True)
-        yield None
-        return
-    if os.geteuid() == 0:
-        pathlib.Path("/run/sshd").mkdir(exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        yield stack.enter_context(home()), Machines(stack)
+from home import Home, alive, folder, process
+from machines import Machines, machines, make_key
+from tokenizer_process import SERVICE, model
 
 
 @functools.cache
@@ -103,20 +21,20 @@ def _package() -> pathlib.Path:
 
 
 def deploying_twice_does_everything_once() -> None:
-    with _machines() as given:
+    with machines() as given:
         if given is None:
             return
-        user, machines = given
-        first, second = machines.users
+        user, pair = given
+        first, second = pair.users
         place = model()
         # One after the other, so that it shows what a machine of several lacks.
-        deploy = ["deploy", "--model", place, "--package", _package(), *machines.options()]
-        one, two = ([*deploy, name] for name in machines.names)
+        deploy = ["deploy", "--model", place, "--package", _package(), *pair.options()]
+        one, two = ([*deploy, name] for name in pair.names)
 
         plan = user.run(*one, "--dry-run").ends(0, "would send package, send models/tiny, install, start")
         assert "0/1 hosts" in plan.out and not (first.path / ".local").exists(), plan
         words = user.run(*one).ends(0, "1/1 hosts have the tokenizer running", "done: send package, send models/tiny")
-        assert f"{machines.names[0]}: installing\n" in words.err and "installing" not in words.out, words
+        assert f"{pair.names[0]}: installing\n" in words.err and "installing" not in words.out, words
         sent = first.path / ".local/share/gotoni/tokenizer/models/tiny"
         assert sorted(path.name for path in sent.iterdir()) == ["tokenizer.json", "tokenizer_config.json"]
         pid = first.pid()
@@ -126,9 +44,9 @@ def deploying_twice_does_everything_once() -> None:
         assert first.pid() == pid
 
         # Both at once: the second is made, the first is left.
-        document = user.run(*deploy, *machines.names, "--json").ends(0).json()
+        document = user.run(*deploy, *pair.names, "--json").ends(0).json()
         assert (document["running"], document["total"]) == (2, 2)
-        assert [host["name"] for host in document["hosts"]] == machines.names
+        assert [host["name"] for host in document["hosts"]] == pair.names
         assert "unchanged" in document["hosts"][0]["info"] and "install" in document["hosts"][1]["info"]
         assert first.pid() == pid
 
@@ -137,12 +55,12 @@ def deploying_twice_does_everything_once() -> None:
         words = user.run(*one).ends(0, "done: send models/tiny, stop, start")
         assert "installing" not in words.err and not alive(pid) and first.pid() != pid
 
-        on = ["--on", *machines.names, *machines.options()]
-        user.run("status", *on).ends(0, "2/2 hosts", *machines.names)
-        user.run("test", "hello world", *on).ends(0, f"{machines.names[0]}: model tiny", f"{machines.names[1]}: model")
+        on = ["--on", *pair.names, *pair.options()]
+        user.run("status", *on).ends(0, "2/2 hosts", *pair.names)
+        user.run("test", "hello world", *on).ends(0, f"{pair.names[0]}: model tiny", f"{pair.names[1]}: model")
         hosts = user.run("test", "hello world", "--json", *on).ends(0).json()["hosts"]
         assert [host["texts"][0]["tokens"] for host in hosts] == [[1, 2], [1, 2]]
-        user.run("stop", "--on", machines.names[1], *machines.options()).ends(0, "stopped, process ")
+        user.run("stop", "--on", pair.names[1], *pair.options()).ends(0, "stopped, process ")
         user.run("status", *on).ends(7, "1/2 hosts", "not_running")
         user.run("test", "hello", *on).ends(7, "Nobody answers")
         # A model that was deployed has its name there.
@@ -151,24 +69,24 @@ def deploying_twice_does_everything_once() -> None:
         user.run("stop", *on).ends(0)
         user.run("status", *on).ends(1, "0/2 hosts")
 
-        # Connections and files of the run are gone; the machines' keys are in a file of our own.
+        # Connections and files of the run are gone; the pair' keys are in a file of our own.
         assert len((user.path / ".config/gotoni/known_hosts").read_text().splitlines()) == 2
 
-        _failures(user, machines, deploy)
-        _systemd(user, machines, one)
+        _failures(user, pair, deploy)
+        _systemd(user, pair, one)
 
 
-def _failures(user: Home, machines: Machines, deploy: list[object]) -> None:
-    first, second = machines.names
+def _failures(user: Home, pair: Machines, deploy: list[object]) -> None:
+    first, second = pair.names
     words = user.run(*deploy, first, "nobody@127.0.0.3").ends(7, "nobody@127.0.0.3 cannot be reached by ssh", "1/2 hosts")
     assert "Connection refused" in words.err and "error" in words.out, words
-    user.run("status", "--on", "nobody@127.0.0.3", *machines.options()).ends(1, "cannot be reached", "error")
+    user.run("status", "--on", "nobody@127.0.0.3", *pair.options()).ends(1, "cannot be reached", "error")
     user.run("status", "--on", "no.such.invalid").ends(1, "cannot be reached")
     other = folder() / "key"
-    _key(other)
-    user.run("status", "--on", first, "--identity", other, "--port", machines.port).ends(1, "Permission denied")
+    make_key(other)
+    user.run("status", "--on", first, "--identity", other, "--ssh-port", pair.port).ends(1, "Permission denied")
 
-    on = [*machines.options(), second]
+    on = [*pair.options(), second]
     user.run("deploy", "--model", "/nowhere", *on).ends(1, "package is not beside gotoni")
     user.run("deploy", "--model", "/nowhere", "--package", _package(), *on).ends(1, "There is no model /nowhere here")
     user.run("deploy", "--model", folder(), "--package", _package(), *on).ends(1, "neither a tokenizer.json")
@@ -185,7 +103,7 @@ def _failures(user: Home, machines: Machines, deploy: list[object]) -> None:
     user.run(*deploy, second).ends(0, "done: send package, send models/tiny, install")
 
     # A machine without a Python that will do.
-    old = machines.stubs / "python3"
+    old = pair.stubs / "python3"
     old.write_text('#!/bin/sh\necho "Python 3.7.1"\nexit 1\n')
     old.chmod(0o755)
     user.run(*deploy, first).ends(1, "Looking what is there failed", "Python 3.7.1 is too old")
@@ -196,25 +114,25 @@ def _failures(user: Home, machines: Machines, deploy: list[object]) -> None:
     before = known.read_text()
     lines = [line.split(" ", 1) for line in before.splitlines()]
     known.write_text(f"{lines[0][0]} {lines[1][1]}\n{lines[1][0]} {lines[0][1]}\n")
-    user.run("status", "--on", first, *machines.options()).ends(1, "Host key verification failed")
+    user.run("status", "--on", first, *pair.options()).ends(1, "Host key verification failed")
     known.write_text(before)
 
 
-def _systemd(user: Home, machines: Machines, one: list[object]) -> None:
+def _systemd(user: Home, pair: Machines, one: list[object]) -> None:
     """Where the user's systemd answers, it is what runs the service."""
-    user.run("stop", "--on", machines.names[0], *machines.options()).ends(0)
-    log = machines.stubs / "log"
+    user.run("stop", "--on", pair.names[0], *pair.options()).ends(0)
+    log = pair.stubs / "log"
     sources = {
         "loginctl": f'echo "loginctl $*" >> {log}',
         "systemd-run": f'echo "systemd-run $*" >> {log}\nwhile [ "$1" != -- ]; do shift; done; shift\n'
-        f'setsid "$@" </dev/null >>"$HOME/.local/state/gotoni/tokenizer.log" 2>&1 & echo $! > {machines.stubs}/pid',
-        "systemctl": f'echo "systemctl $*" >> {log}; cat {machines.stubs}/pid',
+        f'setsid "$@" </dev/null >>"$HOME/.local/state/gotoni/tokenizer.log" 2>&1 & echo $! > {pair.stubs}/pid',
+        "systemctl": f'echo "systemctl $*" >> {log}; cat {pair.stubs}/pid',
     }
     for name, source in sources.items():
-        (machines.stubs / name).write_text(f"#!/bin/sh\n{source}\n")
-        (machines.stubs / name).chmod(0o755)
+        (pair.stubs / name).write_text(f"#!/bin/sh\n{source}\n")
+        (pair.stubs / name).chmod(0o755)
     user.run(*one).ends(0, "done: start")
     said = log.read_text().splitlines()
     assert said[0] == "loginctl enable-linger" and "--user" in said[1] and "MainPID" in said[2], said
-    assert int((machines.stubs / "pid").read_text()) == machines.users[0].pid()
-    user.run("stop", "--on", machines.names[0], *machines.options()).ends(0, "stopped")
+    assert int((pair.stubs / "pid").read_text()) == pair.users[0].pid()
+    user.run("stop", "--on", pair.names[0], *pair.options()).ends(0, "stopped")

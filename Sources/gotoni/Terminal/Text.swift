@@ -27,3 +27,13 @@ extension String {
         String(repeating: "0", count: max(width - count, 0)) + self
     }
 }
+
+/// Of numbers that may be unknown.
+extension Optional where Wrapped == Double {
+    func milliseconds(_ digits: Int) -> String { self.map { $0.text(digits) + " ms" } ?? "-" }
+    var percent: String { self.map { ($0 * 100).text(0) + " %" } ?? "-" }
+}
+
+extension Optional where Wrapped == Int {
+    var text: String { self.map { "\($0)" } ?? "-" }
+}

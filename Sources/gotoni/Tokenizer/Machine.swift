@@ -21,24 +21,24 @@ enum Machine: Sendable {
     func run(
         _ verb: String, socket: String?, _ arguments: [String] = [], input: String? = nil, expecting: [Int32] = [],
         limit: Duration = .seconds(30), doing: String
-    ) async throws(TokenizerError) -> Command.Answer {
+    ) async throws(CommandError) -> Program.Answer {
         let script = String(decoding: PackageResources.machine_sh, as: UTF8.self)
         let words = ["sh", "-c", script, "gotoni", verb, socket ?? ""] + arguments
         let answer =
             switch self {
             case .here:
-                try await Command(program: "sh", arguments: Array(words.dropFirst())).run(input: input, limit: limit)
+                try await Program(name: "sh", arguments: Array(words.dropFirst())).run(input: input, limit: limit)
             case .host(let name, let ssh): try await ssh.run(words, on: name, input: input, limit: limit)
             }
         guard answer.status == 0 || expecting.contains(answer.status) else {
             let reason = answer.status == 124 || answer.status == 137 ? "took longer than \(limit)" : "failed"
-            throw TokenizerError("\(doing) \(reason).", lines: answer.errors, exitCode: answer.status == 124 ? 124 : 1)
+            throw CommandError("\(doing) \(reason).", lines: answer.errors, exitCode: answer.status == 124 ? 124 : 1)
         }
         return answer
     }
 
     /// The path of a socket of this machine, by which it can be reached from here.
-    func reach(_ socket: String) async throws(TokenizerError) -> String {
+    func reach(_ socket: String) async throws(CommandError) -> String {
         switch self {
         case .here: socket
         case .host(let name, let ssh): try await ssh.forward(socket, on: name)

@@ -34,13 +34,13 @@ struct TokenizerDeploy: AsyncParsableCommand {
 
     @OptionGroup var common: TokenizerOptions
 
-    func validate() throws { try PlaceOptions.check(hosts) }
+    func validate() throws { try SSHOptions.check(hosts) }
 
     func run() async throws {
         let deployment = try await Deployment(package: package, models: model)
         defer { deployment.removeFiles() }
         try await common.withMachines(hosts) { machines in
-            let reports = await common.onEach(machines) { [dryRun, timeout] service throws(TokenizerError) in
+            let reports = await common.onEach(machines) { [dryRun, timeout] service throws(CommandError) in
                 let plan = try await deployment.plan(for: service)
                 return dryRun ? plan.report : try await deployment.carryOut(plan, on: service, limit: timeout.duration)
             }
@@ -97,18 +97,18 @@ struct Deployment: Sendable {
     private var extras = ""
 
     /// Packs what is to be sent.
-    init(package given: String?, models: [String]) async throws(TokenizerError) {
+    init(package given: String?, models: [String]) async throws(CommandError) {
         guard let file = given ?? Files.beside("../share/gotoni/gotoni-tokenizer.tar.gz") else {
-            throw TokenizerError(
+            throw CommandError(
                 "The service's package is not beside gotoni (share/gotoni/gotoni-tokenizer.tar.gz): "
                     + "make install-tokenizer puts it there, --package says where it is.")
         }
-        guard Files.exists(file) else { throw TokenizerError("There is no package \(file).") }
+        guard Files.exists(file) else { throw CommandError("There is no package \(file).") }
         let digest = try await Machine.here.run("digest", socket: "/", [file], doing: "Reading \(file)")
         package = Parcel(place: "package", file: file, hash: digest.value("hash") ?? "", bytes: Files.size(file))
         parcels = [package]
         folder = try Files.temporaryFolder()
-        do throws(TokenizerError) {
+        do throws(CommandError) {
             for model in models { try await add(model) }
         } catch {
             removeFiles()
@@ -118,12 +118,12 @@ struct Deployment: Sendable {
 
     func removeFiles() { try? FileManager.default.removeItem(atPath: folder) }
 
-    private mutating func add(_ given: String) async throws(TokenizerError) {
+    private mutating func add(_ given: String) async throws(CommandError) {
         let parts = Files.exists(given) ? [] : given.split(separator: "=", maxSplits: 1).map(String.init)
         let path = parts.count == 2 ? parts[1] : given
         guard Files.exists(path) else {
             guard !["/", ".", "~"].contains(where: path.hasPrefix) else {
-                throw TokenizerError("There is no model \(path) here.")
+                throw CommandError("There is no model \(path) here.")
             }
             models.append(.named(given))
             return
@@ -134,14 +134,14 @@ struct Deployment: Sendable {
         let name = parts.count == 2 ? parts[0] : real
         let place = "models/" + name.replacing("/", with: "--")
         guard name.wholeMatch(of: /[A-Za-z0-9_][\w.\/-]*/) != nil else {
-            throw TokenizerError(
+            throw CommandError(
                 "\"\(name)\" is no name for a model; name it with NAME=\(path), in letters and digits.")
         }
         guard !parcels.contains(where: { $0.place == place }) else {
-            throw TokenizerError("Two models are called \(name); name one with NAME=PATH.")
+            throw CommandError("Two models are called \(name); name one with NAME=PATH.")
         }
         guard let hash = packed.value("hash"), packed.value("tokenizer") != nil else {
-            throw TokenizerError("\(path) has neither a tokenizer.json nor a tokenizer.model.")
+            throw CommandError("\(path) has neither a tokenizer.json nor a tokenizer.model.")
         }
         parcels.append(Parcel(place: place, file: file, hash: hash, bytes: Files.size(file)))
         if packed.value("needs") != nil { extras = "[sentencepiece]" }
@@ -154,7 +154,7 @@ struct Deployment: Sendable {
     }
 
     /// What `service`'s machine lacks. Changes nothing there.
-    func plan(for service: TokenizerService) async throws(TokenizerError) -> Plan {
+    func plan(for service: TokenizerService) async throws(CommandError) -> Plan {
         let found = try await service.machine.run("probe", socket: service.socket, doing: "Looking what is there")
         let marks = Set(found.values("mark"))
         let data = found.value("data") ?? ""
@@ -167,14 +167,14 @@ struct Deployment: Sendable {
             send: send, installs: installs, stops: starts && report.pid != nil, starts: starts, report: report,
             data: data)
         if report.status == .running, report.pid == nil {
-            throw TokenizerError("A tokenizer runs there that gotoni did not start (\(report.info)); stop it first.")
+            throw CommandError("A tokenizer runs there that gotoni did not start (\(report.info)); stop it first.")
         }
         report.info = plan.steps.isEmpty ? "nothing to do" : "would " + plan.steps.joined(separator: ", ")
         plan.report = report
         return plan
     }
 
-    func carryOut(_ plan: Plan, on service: TokenizerService, limit: Duration) async throws(TokenizerError)
+    func carryOut(_ plan: Plan, on service: TokenizerService, limit: Duration) async throws(CommandError)
         -> TokenizerReport
     {
         let machine = service.machine

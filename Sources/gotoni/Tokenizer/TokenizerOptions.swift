@@ -29,10 +29,10 @@ struct TokenizerOptions: ParsableArguments {
     /// `body` on all machines at once, in their order. What went wrong on one is said and in its report; the others go on.
     func onEach(
         _ machines: [Machine],
-        _ body: @escaping @Sendable (TokenizerService) async throws(TokenizerError) -> TokenizerReport
+        _ body: @escaping @Sendable (TokenizerService) async throws(CommandError) -> TokenizerReport
     ) async -> [TokenizerReport] {
         await each(machines) { service in
-            do throws(TokenizerError) {
+            do throws(CommandError) {
                 return try await body(service)
             } catch {
                 Progress.say("\(service.machine.prefix)\(error)")
@@ -83,19 +83,5 @@ struct PlaceOptions: ParsableArguments {
 
     @OptionGroup var common: TokenizerOptions
 
-    func validate() throws { try Self.check(hosts) }
-
-    static func check(_ hosts: [String]) throws {
-        if let wrong = hosts.first(where: { $0.isEmpty || $0.hasPrefix("-") || $0.contains(where: \.isWhitespace) }) {
-            throw ValidationError("\"\(wrong)\" is no machine; machines are named like user@host.")
-        }
-        if let twice = Dictionary(grouping: hosts, by: { $0 }).first(where: { $0.value.count > 1 })?.key {
-            throw ValidationError("\(twice) is named twice.")
-        }
-    }
-}
-
-enum Progress {
-    /// What is going on, for people: on standard error.
-    static func say(_ line: String) { FileHandle.standardError.write(Data((line + "\n").utf8)) }
+    func validate() throws { try SSHOptions.check(hosts) }
 }

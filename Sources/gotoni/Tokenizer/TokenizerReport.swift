@@ -36,7 +36,7 @@ struct TokenizerReport: Encodable, Sendable {
         (self.name, self.status, self.info) = (name, status, info)
     }
 
-    init(_ name: String, _ error: TokenizerError) {
+    init(_ name: String, _ error: CommandError) {
         self.init(name, .error, error.sentence)
         exitCode = error.exitCode
     }
@@ -62,11 +62,7 @@ struct TokenizerDocument: Encodable {
     }
 }
 
-enum JSONText {
-    static func of(_ document: some Encodable) throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        return String(decoding: try encoder.encode(document), as: UTF8.self)
-    }
+extension CommandError {
+    static let nobodyAnswers = CommandError(
+        "Nobody answers on the socket; gotoni tokenizer start starts the service.")
 }

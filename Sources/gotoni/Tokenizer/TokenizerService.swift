@@ -9,14 +9,14 @@ struct TokenizerService: Sendable {
     var socket: String?
 
     /// A state, found by asking the service and then the machine.
-    func look() async throws(TokenizerError) -> TokenizerReport {
+    func look() async throws(CommandError) -> TokenizerReport {
         try await judge(machine.run("look", socket: socket, doing: "Looking for the tokenizer"))
     }
 
     /// Starts it unless it runs, and waits until it answers. `label` says what was started.
     func start(
         _ models: [String], program: String? = nil, label: String = "", limit: Duration
-    ) async throws(TokenizerError) -> (report: TokenizerReport, wasRunning: Bool) {
+    ) async throws(CommandError) -> (report: TokenizerReport, wasRunning: Bool) {
         let before = try await look()
         guard before.status != .running else { return (before, true) }
         let program = program ?? (machine.isHere ? Files.beside("gotoni-tokenizer") : nil)
@@ -25,90 +25,69 @@ struct TokenizerService: Sendable {
             [machine.isHere ? "here" : "host", "\(limit.components.seconds)", label, program ?? ""] + models,
             expecting: [1, 124], limit: limit + .seconds(30), doing: "Starting the tokenizer")
         if let pid = answer.value("slow") {
-            throw TokenizerError(
+            throw CommandError(
                 "The tokenizer is not ready after \(limit) (process \(pid)); it goes on starting, see status.",
                 exitCode: 124)
         }
         if let log = answer.value("died") {
-            throw TokenizerError("The tokenizer ended at once; its log is \(log).", lines: answer.errors)
+            throw CommandError("The tokenizer ended at once; its log is \(log).", lines: answer.errors)
         }
         if answer.value("missing") != nil {
-            throw TokenizerError(
+            throw CommandError(
                 program.map { "\($0) is no program." }
                     ?? "There is no gotoni-tokenizer beside gotoni or in PATH; "
                     + (machine.isHere ? "make install-tokenizer installs it." : "gotoni tokenizer deploy installs it."))
         }
-        guard answer.status == 0 else { throw TokenizerError("Starting the tokenizer failed.", lines: answer.errors) }
+        guard answer.status == 0 else { throw CommandError("Starting the tokenizer failed.", lines: answer.errors) }
         let report = try await judge(answer)
         guard report.status == .running else {
-            throw TokenizerError("The tokenizer started, but does not answer: \(report.info)")
+            throw CommandError("The tokenizer started, but does not answer: \(report.info)")
         }
         return (report, false)
     }
 
     /// What was done, or that nothing had to be. Ends only what `start` started for this socket.
-    func stop(limit: Duration) async throws(TokenizerError) -> TokenizerReport {
+    func stop(limit: Duration) async throws(CommandError) -> TokenizerReport {
         let answer = try await machine.run(
             "stop", socket: socket, ["\(limit.components.seconds)"], expecting: [124], limit: limit + .seconds(10),
             doing: "Stopping the tokenizer")
         if let pid = answer.value("slow") {
-            throw TokenizerError("Process \(pid) was asked to end and still runs after \(limit).", exitCode: 124)
+            throw CommandError("Process \(pid) was asked to end and still runs after \(limit).", exitCode: 124)
         }
         var report = try await look()
         switch (answer.value("stopped"), report.status) {
         case (let pid?, .notRunning), (let pid?, .socketOnly): report.info = "stopped, process \(pid)"
         case (nil, .running):
-            throw TokenizerError("It was not started by gotoni (\(report.info)); stop it with what started it.")
+            throw CommandError("It was not started by gotoni (\(report.info)); stop it with what started it.")
         case (nil, .notRunning), (nil, .socketOnly):
             report.info =
                 answer.value("foreign").map {
                     "not running; process \($0) has its number by now, is another program, and was left alone"
                 } ?? "not running"
-        default: throw TokenizerError("It was stopped, and is \(report.status.rawValue) again: \(report.info)")
+        default: throw CommandError("It was stopped, and is \(report.status.rawValue) again: \(report.info)")
         }
         return report
     }
 
     /// The path of a socket here that leads to the service, whether or not it runs.
-    func reach() async throws(TokenizerError) -> String {
+    func reach() async throws(CommandError) -> String {
         let found = try await machine.run("look", socket: socket, doing: "Looking for the tokenizer")
         return try await machine.reach(found.value("socket") ?? "")
     }
 
     /// Asks the service itself. `Answer` is what it says with status 200.
     func ask<Answer: Decodable>(_ path: String, _ body: Data?, at socket: String, limit: Duration)
-        async throws(TokenizerError) -> Answer
+        async throws(CommandError) -> Answer
     {
-        let answer: UnixHTTP.Answer
-        do throws(UnixHTTP.Failure) {
-            answer = try await UnixHTTP.ask(path, body, at: socket, limit: limit)
-        } catch {
-            switch error {
-            case .closed: throw .nobodyAnswers
-            case .timeout: throw TokenizerError("The service has not answered within \(limit).", exitCode: 124)
-            case .tooLarge: throw TokenizerError("The answer is too large.")
-            }
-        }
-        let decoder = JSONDecoder()
-        decoder.keyDecodingStrategy = .convertFromSnakeCase
-        guard answer.status == 200 else {
-            let problem = try? decoder.decode(Problem.self, from: answer.body)
-            throw TokenizerError("The service refused: \(problem?.error.message ?? "status \(answer.status)")")
-        }
-        do {
-            return try decoder.decode(Answer.self, from: answer.body)
-        } catch {
-            throw TokenizerError("What answers there is no gotoni-tokenizer.")
-        }
-    }
-
-    private struct Problem: Decodable {
-        struct Words: Decodable { var message: String }
-        var error: Words
+        try await JSONService(
+            place: .socket(socket), name: "The service", program: "gotoni-tokenizer", nobody: .nobodyAnswers,
+            limit: limit
+        )
+        .ask(body == nil ? .get : .post, path, body)
     }
 
     /// Reads what `look` printed, and asks the service.
-    func judge(_ found: Command.Answer) async throws(TokenizerError) -> TokenizerReport {
+    func judge(_ found: Program.Answer) async throws(CommandError) -> TokenizerReport {
         var report = TokenizerReport(machine.name, .notRunning, "")
         report.socket = found.value("socket")
         report.log = found.value("log")

@@ -21,7 +21,7 @@ struct TokenizerStart: AsyncParsableCommand {
     func run() async throws {
         try await place.common.withMachines(place.hosts) { machines in
             let reports = await place.common.onEach(machines) {
-                [model, program, timeout] service throws(TokenizerError) in
+                [model, program, timeout] service throws(CommandError) in
                 var (report, wasRunning) = try await service.start(model, program: program, limit: timeout.duration)
                 if wasRunning { report.info += "; it ran already" }
                 return report

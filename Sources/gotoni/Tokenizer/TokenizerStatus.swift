@@ -17,7 +17,7 @@ struct TokenizerStatus: AsyncParsableCommand {
 
     func run() async throws {
         try await place.common.withMachines(place.hosts) { machines in
-            let reports = await place.common.onEach(machines) { service throws(TokenizerError) in
+            let reports = await place.common.onEach(machines) { service throws(CommandError) in
                 try await service.look()
             }
             try place.common.finish(reports, wanting: .running)

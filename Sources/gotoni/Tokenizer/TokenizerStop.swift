@@ -11,7 +11,7 @@ struct TokenizerStop: AsyncParsableCommand {
 
     func run() async throws {
         try await place.common.withMachines(place.hosts) { machines in
-            let reports = await place.common.onEach(machines) { [timeout] service throws(TokenizerError) in
+            let reports = await place.common.onEach(machines) { [timeout] service throws(CommandError) in
                 try await service.stop(limit: timeout.duration)
             }
             try place.common.finish(reports, wanting: nil) { "gotoni-tokenizer: \($0.info)" }

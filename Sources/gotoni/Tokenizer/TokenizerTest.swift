@@ -70,7 +70,7 @@ struct TestReport: Encodable, Sendable {
 
     init(of texts: [String], by service: TokenizerService) async {
         name = service.machine.name
-        do throws(TokenizerError) {
+        do throws(CommandError) {
             let socket = try await service.reach()
             for text in texts { try await add(text, service, socket) }
         } catch {
@@ -86,14 +86,14 @@ struct TestReport: Encodable, Sendable {
     private struct Counted: Decodable { var count: Int }
 
     private mutating func add(_ text: String, _ service: TokenizerService, _ socket: String)
-        async throws(TokenizerError)
+        async throws(CommandError)
     {
         let (tokenize, count): (Data, Data)
         do {
             tokenize = try JSONSerialization.data(withJSONObject: ["prompt": text, "add_special_tokens": false])
             count = try JSONSerialization.data(withJSONObject: ["text": text])
         } catch {
-            throw TokenizerError("The text cannot be written as JSON.")
+            throw CommandError("The text cannot be written as JSON.")
         }
         let limit = Duration.seconds(30)
         let tokenized: Tokenized = try await service.ask("/tokenize", tokenize, at: socket, limit: limit)
@@ -102,7 +102,7 @@ struct TestReport: Encodable, Sendable {
         texts.append(
             Text(text: text, count: counted.count, estimate: (text.utf8.count + 3) / 4, tokens: tokenized.tokens))
         guard counted.count == tokenized.tokens.count else {
-            throw TokenizerError("It counts \(counted.count) tokens and gives \(tokenized.tokens.count) ids.")
+            throw CommandError("It counts \(counted.count) tokens and gives \(tokenized.tokens.count) ids.")
         }
     }
 

@@ -3,13 +3,13 @@ import Foundation
 /// Files of this machine.
 enum Files {
     /// A new folder for this user only. In /tmp, because names of sockets must be short.
-    static func temporaryFolder() throws(TokenizerError) -> String {
+    static func temporaryFolder() throws(CommandError) -> String {
         let path = "/tmp/gotoni-" + UUID().uuidString.prefix(8)
         do {
             try FileManager.default.createDirectory(
                 atPath: path, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
         } catch {
-            throw TokenizerError("\(path) cannot be made: \(error.localizedDescription)")
+            throw CommandError("\(path) cannot be made: \(error.localizedDescription)")
         }
         return path
     }

@@ -7,7 +7,17 @@ struct SSHOptions: ParsableArguments {
     var identity: String?
 
     @Option(help: ArgumentHelp("The port of SSH on all machines.", valueName: "N"))
-    var port: UInt16?
+    var sshPort: UInt16?
+
+    /// Names of machines. Errors: what would be an option or two words, and what is there twice.
+    static func check(_ hosts: [String]) throws {
+        if let wrong = hosts.first(where: { $0.isEmpty || $0.hasPrefix("-") || $0.contains(where: \.isWhitespace) }) {
+            throw ValidationError("\"\(wrong)\" is no machine; machines are named like user@host.")
+        }
+        if let twice = Dictionary(grouping: hosts, by: { $0 }).first(where: { $0.value.count > 1 })?.key {
+            throw ValidationError("\(twice) is named twice.")
+        }
+    }
 }
 
 /// Connections to machines, one for each however many commands run over it. Host keys are always checked: a new machine's
@@ -17,14 +27,14 @@ struct SSH: Sendable {
     /// For nobody else; its name is short because names of sockets must be.
     private let folder: String
 
-    init(_ wanted: SSHOptions) throws(TokenizerError) {
+    init(_ wanted: SSHOptions) throws(CommandError) {
         let environment = ProcessInfo.processInfo.environment
         let home = environment["HOME"] ?? NSHomeDirectory()
         let configuration = (environment["XDG_CONFIG_HOME"] ?? home + "/.config") + "/gotoni"
         do {
             try FileManager.default.createDirectory(atPath: configuration, withIntermediateDirectories: true)
         } catch {
-            throw TokenizerError("\(configuration) cannot be made: \(error.localizedDescription)")
+            throw CommandError("\(configuration) cannot be made: \(error.localizedDescription)")
         }
         folder = try Files.temporaryFolder()
         // Ours come first, because ssh takes the first value that it is given.
@@ -35,34 +45,34 @@ struct SSH: Sendable {
                 "StrictHostKeyChecking=accept-new", "UserKnownHostsFile=\"\(configuration)/known_hosts\"",
             ]
             .flatMap { ["-o", $0] }
-            + (wanted.port.map { ["-p", "\($0)"] } ?? [])
+            + (wanted.sshPort.map { ["-p", "\($0)"] } ?? [])
             + (wanted.identity.map { ["-i", $0, "-o", "IdentitiesOnly=yes"] } ?? [])
     }
 
     /// Runs `arguments` on `host`, as they are: no shell there sees more than one word in each.
-    func run(_ arguments: [String], on host: String, input: String? = nil, limit: Duration) async throws(TokenizerError)
-        -> Command.Answer
+    func run(_ arguments: [String], on host: String, input: String? = nil, limit: Duration) async throws(CommandError)
+        -> Program.Answer
     {
         // Were only ssh ended, the command would go on there.
         let bounded = ["timeout", "-k", "5", "\(limit.components.seconds)"] + arguments
         let command = bounded.map(Self.quoted).joined(separator: " ")
-        let answer = try await Command(program: "ssh", arguments: options + ["--", host, command])
+        let answer = try await Program(name: "ssh", arguments: options + ["--", host, command])
             .run(input: input, limit: limit + .seconds(20))
         guard answer.status != 255 else {
-            throw TokenizerError("\(host) cannot be reached by ssh.", lines: answer.errors)
+            throw CommandError("\(host) cannot be reached by ssh.", lines: answer.errors)
         }
         return answer
     }
 
-    /// A socket here behind which is `socket` there. Some command must have run on `host` before.
-    func forward(_ socket: String, on host: String) async throws(TokenizerError) -> String {
+    /// A socket here behind which is `target` there: a socket's path, or HOST:PORT. Some command must have run on `host` before.
+    func forward(_ target: String, on host: String) async throws(CommandError) -> String {
         let path = "\(folder)/\(UUID().uuidString.prefix(8))"
-        let answer = try await Command(
-            program: "ssh", arguments: options + ["-O", "forward", "-L", "\(path):\(socket)", "--", host]
+        let answer = try await Program(
+            name: "ssh", arguments: options + ["-O", "forward", "-L", "\(path):\(target)", "--", host]
         )
         .run(limit: .seconds(20))
         guard answer.status == 0 else {
-            throw TokenizerError("ssh cannot forward \(socket) of \(host).", lines: answer.errors)
+            throw CommandError("ssh cannot forward \(target) of \(host).", lines: answer.errors)
         }
         return path
     }
@@ -70,7 +80,7 @@ struct SSH: Sendable {
     /// Ends the connections.
     func close(_ hosts: [String]) async {
         for host in hosts {
-            _ = try? await Command(program: "ssh", arguments: options + ["-O", "exit", "--", host])
+            _ = try? await Program(name: "ssh", arguments: options + ["-O", "exit", "--", host])
                 .run(limit: .seconds(10))
         }
         try? FileManager.default.removeItem(atPath: folder)

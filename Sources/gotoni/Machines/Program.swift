@@ -2,7 +2,7 @@ import Foundation
 import Subprocess
 
 /// Runs a program to its end.
-struct Command {
+struct Program {
     struct Answer: Sendable {
         /// As a shell has it: 128 and the signal, for what a signal ended.
         var status: Int32
@@ -22,14 +22,14 @@ struct Command {
     /// Every answer is short: a script's lines, the end of a log.
     private static let most = 1 << 20
 
-    var program: String
+    var name: String
     var arguments: [String]
 
     /// With the content of the file `input` on standard input, or nothing. Ended when it takes longer than `limit`.
-    func run(input: String? = nil, limit: Duration) async throws(TokenizerError) -> Answer {
+    func run(input: String? = nil, limit: Duration) async throws(CommandError) -> Answer {
         // The shell opens the file: what is sent does not pass through this process.
         let opening = input.map { ["sh", "-c", "file=$1; shift; exec \"$@\" <\"$file\"", "sh", $0] } ?? []
-        let words = opening + [program] + arguments
+        let words = opening + [name] + arguments
         let answer: Answer?
         do {
             answer = try await withThrowingTaskGroup(of: Answer?.self) { group in
@@ -54,10 +54,10 @@ struct Command {
                 return try await group.next() ?? nil
             }
         } catch {
-            throw TokenizerError("\(program) cannot be run: \(error).")
+            throw CommandError("\(name) cannot be run: \(error).")
         }
         guard let answer else {
-            throw TokenizerError("\(program) took longer than \(limit) and was ended.", exitCode: 124)
+            throw CommandError("\(name) took longer than \(limit) and was ended.", exitCode: 124)
         }
         return answer
     }

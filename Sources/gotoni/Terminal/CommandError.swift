@@ -1,8 +1,5 @@
-/// What went wrong on a machine, in a sentence, and the last lines of what said so there.
-struct TokenizerError: Error, Equatable, CustomStringConvertible {
-    static let nobodyAnswers = TokenizerError(
-        "Nobody answers on the socket; gotoni tokenizer start starts the service.")
-
+/// What went wrong, in a sentence, the last lines of who said so, and the status that a command ends with.
+struct CommandError: Error, Equatable, CustomStringConvertible {
     var sentence: String
     var lines: [String] = []
     var exitCode: Int32 = 1
