@@ -257,6 +257,9 @@ test-integration: $(SO) $(TOKENIZER_SO) $(GOTONI) $(VENV)/ready $(VENV)/tokenize
 	@Tests/gotoni-engineTests/run --engine $(ENGINE) --python $(VPYTHON) --build $(BUILD)/engine-tests
 	$(say) "the proxy in front of three engines"
 	@Tests/gotoni-proxyTests/run --proxy $(PROXY) --engine $(ENGINE) --python $(VPYTHON) --build $(BUILD)/proxy-tests
+	$(say) "gotoni proxy and gotoni lb"
+	@Tests/gotoniTests/run-gateways --gotoni $(GOTONI) --proxy $(PROXY) --lb $(LB) --engine $(ENGINE) --python $(VPYTHON) \
+		--build $(BUILD)/gotoni-gateway-tests
 	$(say) "meshes of nodes, each in front of an engine"
 	@Tests/gotoni-lbTests/run --lb $(LB) --engine $(ENGINE) --proxy $(PROXY) --python $(VPYTHON) --build $(BUILD)/lb-tests
 	@$(VPYTHON) -m pytest -q -p no:cacheprovider benchmark/forms

@@ -10,7 +10,7 @@ struct Gotoni: AsyncParsableCommand {
             Exit status: 0 done; 1 failed; 2 not understood; 4 not allowed; 5 not found; 7 done on some machines only; \
             124 took too long.
             """,
-        version: number, subcommands: [Simulate.self, Tokenizer.self])
+        version: number, subcommands: [Proxy.self, Node.self, Simulate.self, Tokenizer.self])
 
     static func main() async {
         do {
