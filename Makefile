@@ -31,6 +31,8 @@ FORMATTED := Package.swift Sources Tests examples/swift
 export SWIFT_BACKTRACE = enable=no
 # What Python needs to find the binding and the library in this checkout.
 HERE := PYTHONPATH=bindings/python GOTONI_LIBRARY=$(abspath $(SO)) GOTONI_TOKENIZER_LIBRARY=$(abspath $(TOKENIZER_SO))
+# Unit tests are of libraries: so the programs are not built for them, three times over.
+LIBRARIES := GOTONI_LIBRARIES_ONLY=1
 say  = @printf '\n== %s\n'
 
 .PHONY: help
@@ -213,8 +215,8 @@ test-format: | deps
 .PHONY: test-unit
 test-unit: | deps
 	$(say) "unit tests: building (about a minute), then about two minutes of random sequences"
-	@swift build --quiet --build-tests -c release -Xswiftc -enable-testing
-	@$(if $(SEED),GOTONI_TEST_SEED=$(SEED)) swift test --quiet --skip-build -c release -Xswiftc -enable-testing $(ARGS)
+	@$(LIBRARIES) swift build --quiet --build-tests -c release -Xswiftc -enable-testing
+	@$(LIBRARIES) $(if $(SEED),GOTONI_TEST_SEED=$(SEED)) swift test --quiet --skip-build -c release -Xswiftc -enable-testing $(ARGS)
 
 TSAN := TSAN_OPTIONS=exitcode=66:allocator_may_return_null=1:suppressions=$(abspath Tests/tsan-suppressions.txt)
 
@@ -222,13 +224,13 @@ TSAN := TSAN_OPTIONS=exitcode=66:allocator_may_return_null=1:suppressions=$(absp
 .PHONY: test-sanitizers
 test-sanitizers: | deps
 	$(say) "AddressSanitizer (debug build, fewer sequences; the simulator has no unsafe memory and one thread)"
-	@GOTONI_TEST_SCALE=0.01 ASAN_OPTIONS=allocator_may_return_null=1 \
+	@$(LIBRARIES) GOTONI_TEST_SCALE=0.01 ASAN_OPTIONS=allocator_may_return_null=1 \
 		LSAN_OPTIONS=suppressions=$(abspath Tests/lsan-suppressions.txt):print_suppressions=0 \
 		swift test --quiet --sanitize=address -Xswiftc -use-ld=lld --scratch-path .build-asan --skip GotoniSimulationTests
 	$(say) "ThreadSanitizer"
-	@GOTONI_TEST_SCALE=0.01 $(TSAN) swift test --quiet --sanitize=thread -Xswiftc -use-ld=lld --scratch-path .build-tsan --skip GotoniSimulationTests
+	@$(LIBRARIES) GOTONI_TEST_SCALE=0.01 $(TSAN) swift test --quiet --sanitize=thread -Xswiftc -use-ld=lld --scratch-path .build-tsan --skip GotoniSimulationTests
 	$(say) "ThreadSanitizer's control: without the lock a race must be reported"
-	@if GOTONI_RACE_CONTROL=1 $(TSAN) swift test --quiet --skip-build --sanitize=thread -Xswiftc -use-ld=lld \
+	@if $(LIBRARIES) GOTONI_RACE_CONTROL=1 $(TSAN) swift test --quiet --skip-build --sanitize=thread -Xswiftc -use-ld=lld \
 		--scratch-path .build-tsan --filter withoutTheLock > $(BUILD)/race-control.log 2>&1; \
 	then echo "the control passed: races would go unnoticed" >&2; exit 1; fi
 	@grep -q "WARNING: ThreadSanitizer" $(BUILD)/race-control.log || { cat $(BUILD)/race-control.log >&2; exit 1; }

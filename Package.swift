@@ -5,6 +5,7 @@ import PackageDescription
 //   ordinary          for the Swift package, its tests and the executables
 //   GOTONI_EMBEDDED=1 Embedded Swift, for libgotoni.so and libgotoni.a, which need no Swift runtime (make lib)
 // They must not share a build folder: Embedded modules cannot be imported by ordinary ones.
+// GOTONI_LIBRARIES_ONLY=1 leaves the programs out, which unit tests do not need and the compiler would build for them.
 let embedded = Context.environment["GOTONI_EMBEDDED"] == "1"
 
 let settings: [SwiftSetting] =
@@ -153,3 +154,7 @@ let package = Package(
             ]),
     cxxLanguageStandard: .cxx17
 )
+
+if Context.environment["GOTONI_LIBRARIES_ONLY"] == "1" {
+    package.targets.removeAll { $0.type == .executable || $0.name == "GotoniService" }
+}
