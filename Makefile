@@ -259,6 +259,8 @@ test-integration: $(SO) $(TOKENIZER_SO) $(GOTONI) $(VENV)/ready $(VENV)/tokenize
 	@Tests/gotoni-engineTests/run --engine $(ENGINE) --python $(VPYTHON) --build $(BUILD)/engine-tests
 	$(say) "the proxy in front of three engines"
 	@Tests/gotoni-proxyTests/run --proxy $(PROXY) --engine $(ENGINE) --python $(VPYTHON) --build $(BUILD)/proxy-tests
+	$(say) "gotoni on a fake of Lambda's cloud, and others' clients on it"
+	@Tests/gotoniTests/run-clouds --gotoni $(GOTONI) --python $(VPYTHON) --build $(BUILD)/gotoni-cloud-tests
 	$(say) "gotoni proxy and gotoni lb"
 	@Tests/gotoniTests/run-gateways --gotoni $(GOTONI) --proxy $(PROXY) --lb $(LB) --engine $(ENGINE) --python $(VPYTHON) \
 		--build $(BUILD)/gotoni-gateway-tests
@@ -326,8 +328,9 @@ $(VENV)/ready: bindings/python/requirements-dev.txt | $(VENV)/made
 	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-$(VENV)/client-ready: Tests/gotoni-proxyTests/requirements.txt Tests/gotoni-engineTests/requirements.txt | $(VENV)/made
-	$(say) "httpx and OpenAI's client, into $(VENV)"
+$(VENV)/client-ready: Tests/gotoni-proxyTests/requirements.txt Tests/gotoni-engineTests/requirements.txt \
+		Tests/gotoniTests/requirements-lambda.txt | $(VENV)/made
+	$(say) "httpx, and the clients of OpenAI and Lambda, into $(VENV)"
 	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check $(addprefix -r ,$^)
 	@touch $@
 

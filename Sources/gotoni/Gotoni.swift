@@ -7,10 +7,19 @@ struct Gotoni: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "gotoni", abstract: "Routes requests to LLM servers by what they would wait for.",
         discussion: """
-            Exit status: 0 done; 1 failed; 2 not understood; 4 not allowed; 5 not found; 7 done on some machines only; \
+            Exit status: 0 done; 1 failed; 2 not understood; 4 not allowed; 5 not found; 6 none to be had; 7 done on some machines only; \
             124 took too long.
             """,
-        version: number, subcommands: [Proxy.self, Node.self, Simulate.self, Tokenizer.self])
+        version: number,
+        subcommands: [Simulate.self],
+        groupedSubcommands: [
+            CommandGroup(
+                name: "Machines",
+                subcommands: [
+                    Available.self, Launch.self, List.self, Kill.self, Restart.self, Price.self, Wait.self, Keys.self,
+                ]),
+            CommandGroup(name: "Routers", subcommands: [Proxy.self, Node.self, Tokenizer.self]),
+        ])
 
     static func main() async {
         do {

@@ -2,6 +2,12 @@ import Foundation
 
 /// Files of this machine.
 enum Files {
+    /// Where keys and what is known of hosts lie.
+    static var configuration: String {
+        let environment = ProcessInfo.processInfo.environment
+        return (environment["XDG_CONFIG_HOME"] ?? (environment["HOME"] ?? NSHomeDirectory()) + "/.config") + "/gotoni"
+    }
+
     /// A new folder for this user only. In /tmp, because names of sockets must be short.
     static func temporaryFolder() throws(CommandError) -> String {
         let path = "/tmp/gotoni-" + UUID().uuidString.prefix(8)

@@ -28,9 +28,7 @@ struct SSH: Sendable {
     private let folder: String
 
     init(_ wanted: SSHOptions) throws(CommandError) {
-        let environment = ProcessInfo.processInfo.environment
-        let home = environment["HOME"] ?? NSHomeDirectory()
-        let configuration = (environment["XDG_CONFIG_HOME"] ?? home + "/.config") + "/gotoni"
+        let configuration = Files.configuration
         do {
             try FileManager.default.createDirectory(atPath: configuration, withIntermediateDirectories: true)
         } catch {

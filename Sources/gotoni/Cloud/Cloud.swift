@@ -1,0 +1,98 @@
+import Foundation
+
+/// A cloud that rents machines. Errors are sentences for people, with the status of `Gotoni`; 6: it has none left.
+protocol Cloud: Sendable {
+    var name: String { get }
+    /// Between questions of who waits.
+    var pause: Duration { get }
+    /// All there are, also those that cannot be had now.
+    func types() async throws(CommandError) -> [MachineType]
+    func machines() async throws(CommandError) -> [CloudMachine]
+    /// Its id. Asked twice for one order it launches once.
+    func launch(_ order: LaunchOrder) async throws(CommandError) -> String
+    func restart(_ ids: [String]) async throws(CommandError)
+    /// One that is gone already is no error.
+    func terminate(_ ids: [String]) async throws(CommandError)
+    func keys() async throws(CommandError) -> [CloudKey]
+    func add(key name: String, publicKey: String) async throws(CommandError) -> CloudKey
+    func delete(key id: String) async throws(CommandError)
+}
+
+struct MachineType: Encodable, Sendable {
+    var name: String
+    var description: String
+    var gpus: Int
+    var gpuDescription: String
+    var vcpus: Int
+    var memoryGib: Int
+    var storageGib: Int
+    var priceCentsPerHour: Int
+    /// Where there is one now.
+    var regions: [String]
+}
+
+struct CloudMachine: Encodable, Sendable {
+    enum Status: String, Encodable, Sendable {
+        case booting, active, unhealthy, terminating, terminated, preempted, other
+    }
+
+    var id: String
+    var name: String?
+    var type: String
+    var region: String
+    var status: Status
+    var ip: String?
+    var privateIp: String?
+    var priceCentsPerHour: Int
+    var sshKeyNames: [String]
+    /// Seconds since 1970, if gotoni launched it.
+    var launchedAt: Int?
+    var tags: [String: String]
+
+    var label: String { name ?? String(id.prefix(8)) }
+
+    var isRunning: Bool { status == .booting || status == .active || status == .unhealthy }
+}
+
+struct LaunchOrder: Sendable {
+    /// What makes it this order and no other.
+    var mark: String
+    var name: String
+    var type: String
+    var region: String
+    var key: String
+    var imageFamily: String?
+    var fileSystem: String?
+    var tags: [String: String] = [:]
+    /// Seconds since 1970.
+    var time: Int
+}
+
+struct CloudKey: Encodable, Sendable {
+    var id: String
+    var name: String
+    var publicKey: String
+}
+
+extension Array<CloudMachine> {
+    /// The machine of this name, this id, or an id that begins so. Errors: none, or several.
+    func one(named name: String) throws(CommandError) -> CloudMachine {
+        if let exact = first(where: { $0.id == name }) { return exact }
+        let running = filter(\.isRunning)
+        let named = running.filter { $0.name == name }
+        let found = named.isEmpty && name.count >= 4 ? running.filter { $0.id.hasPrefix(name) } : named
+        guard let first = found.first else {
+            throw CommandError("There is no machine \"\(name)\"; gotoni list shows all.", exitCode: 5)
+        }
+        guard found.count == 1 else {
+            throw CommandError(
+                "\"\(name)\" are \(found.count) machines; name one by its id:",
+                lines: found.map { "\($0.id)  \($0.label)  \($0.region)" }.joined(separator: "\n"), exitCode: 2)
+        }
+        return first
+    }
+}
+
+enum Money {
+    static func text(cents: Int) -> String { "$\(cents / 100)." + (cents % 100 < 10 ? "0" : "") + "\(cents % 100)" }
+}

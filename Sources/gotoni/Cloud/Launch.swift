@@ -1,0 +1,104 @@
+import ArgumentParser
+import Foundation
+
+struct Launch: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Rent machines.",
+        discussion: """
+            Says what they cost and asks first. A launch that got no answer is looked for before it is tried again, so \
+            no machine is rented twice. The machines take a key of gotoni's own, in ~/.config/gotoni/keys.
+
+            Exit status: 6 if there is no such machine to be had now.
+            """)
+
+    @Argument(help: "The machine's name; of several, what their names begin with.") var names: [String] = []
+    @Option(name: .customLong("name"), help: ArgumentHelp("The same.", valueName: "NAME")) var named: String?
+    @Option(
+        name: [.customShort("t"), .customLong("type"), .customLong("instance-type")],
+        help: ArgumentHelp("Its type, as gotoni available names it.", valueName: "TYPE"))
+    var type: String
+    @Option(
+        name: [.short, .long],
+        help: ArgumentHelp("Where; auto: wherever there is one (default).", valueName: "REGION"))
+    var region = "auto"
+    @Option(help: ArgumentHelp("How many.", valueName: "N")) var count = 1
+    @Option(help: ArgumentHelp("The family of the image, such as lambda-stack-22-04.", valueName: "FAMILY"))
+    var image: String?
+    @Option(name: [.short, .long], help: ArgumentHelp("A file system of that region.", valueName: "NAME"))
+    var filesystem: String?
+    @Option(help: ArgumentHelp("A key that the cloud has, instead of gotoni's own.", valueName: "NAME"))
+    var sshKey: String?
+    @Option(name: .customLong("tag"), help: ArgumentHelp("A tag; repeat for more.", valueName: "KEY=VALUE"))
+    var tags: [String] = []
+    @Option(help: ArgumentHelp("Only for no more than this an hour, each.", valueName: "DOLLARS"))
+    var maxPrice: Double?
+    @Flag(name: .customLong("wait"), inversion: .prefixedNo, help: "Wait until they are active.") var waits = true
+    @Option(help: ArgumentHelp("How long to wait.", valueName: "TIME")) var timeout = WaitTime(seconds: 900)
+    @Flag(help: "Say what would be launched, and do nothing.") var dryRun = false
+    @OptionGroup var consent: ConsentOptions
+    @OptionGroup var options: CloudOptions
+
+    func validate() throws {
+        guard (1...64).contains(count) else { throw ValidationError("From 1 to 64 machines can be launched at once.") }
+        guard names.count <= 1, names.isEmpty || named == nil else { throw ValidationError("Give one name.") }
+        guard tags.allSatisfy({ $0.split(separator: "=", maxSplits: 1).count == 2 }) else {
+            throw ValidationError("Tags are like KEY=VALUE.")
+        }
+    }
+
+    func run() async throws {
+        let cloud = try options.cloud()
+        let now = Int(Date().timeIntervalSince1970)
+        let (found, place) = try await choose(cloud)
+        let cost = found.priceCentsPerHour * count
+        let base = names.first ?? named ?? "gotoni-\(now)"
+        let wanted = count == 1 ? [base] : (1...count).map { "\(base)-\($0)" }
+        let summary =
+            "\(wanted.joined(separator: ", ")): \(count) x \(type) in \(place), \(Money.text(cents: cost)) an hour, "
+            + "\(Money.text(cents: cost * 24)) a day"
+        if dryRun { return print("would launch \(summary)") }
+        try consent.ask("Launch \(summary)?")
+        let key: String
+        if let sshKey { key = sshKey } else { key = try await OwnKey.name(in: cloud) }
+        let pairs = tags.map { $0.split(separator: "=", maxSplits: 1).map(String.init) }
+        let labels = Dictionary(pairs.map { ($0[0], $0[1]) }) { $1 }
+        var ids: [String] = []
+        do {
+            for name in wanted {
+                Progress.say("launching \(name)")
+                let order = LaunchOrder(
+                    mark: UUID().uuidString.lowercased(), name: name, type: type, region: place, key: key,
+                    imageFamily: image, fileSystem: filesystem, tags: labels, time: now)
+                ids.append(try await cloud.launch(order))
+            }
+        } catch {
+            guard !ids.isEmpty else { throw error }
+            throw CommandError(
+                "\(error.sentence) \(ids.count) of \(count) were launched and run; gotoni kill ends them:",
+                lines: ids.joined(separator: "\n"), exitCode: 7)
+        }
+        let machines =
+            waits
+            ? try await Waiting(cloud: cloud, limit: timeout.duration).active(ids)
+            : try await cloud.machines().filter { ids.contains($0.id) }
+        print(options.json ? try JSONText.of(machines) : CloudMachine.table(machines))
+    }
+
+    /// The type, and the region it is to be had in.
+    private func choose(_ cloud: any Cloud) async throws -> (MachineType, String) {
+        let types = try await cloud.types()
+        guard let found = types.first(where: { $0.name == type }) else {
+            throw CommandError(
+                "There is no type \(type); there are \(types.map(\.name).joined(separator: ", ")).", exitCode: 5)
+        }
+        if let maxPrice, Double(found.priceCentsPerHour) / 100 > maxPrice {
+            throw CommandError(
+                "\(type) costs \(Money.text(cents: found.priceCentsPerHour)) an hour, more than --max-price.",
+                exitCode: 6)
+        }
+        if region == "auto", let first = found.regions.first { return (found, first) }
+        if found.regions.contains(region) { return (found, region) }
+        let others = found.regions.isEmpty ? "nowhere now" : "only in \(found.regions.joined(separator: ", "))"
+        throw CommandError("\(type) can be had \(others).", exitCode: 6)
+    }
+}

@@ -1,0 +1,103 @@
+import ArgumentParser
+import Foundation
+
+struct List: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "The machines there are, and what they have cost so far.")
+
+    @OptionGroup var options: CloudOptions
+
+    func run() async throws {
+        let machines = try await options.cloud().machines().sorted { ($0.label, $0.id) < ($1.label, $1.id) }
+        if options.json { return print(try JSONText.of(machines)) }
+        guard !machines.isEmpty else { return print("There are no machines.") }
+        print(CloudMachine.table(machines))
+        let running = machines.filter(\.isRunning)
+        let cost = running.reduce(0) { $0 + $1.priceCentsPerHour }
+        print("\n\(running.count) running, \(Money.text(cents: cost)) an hour")
+    }
+}
+
+struct Price: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "What each type costs an hour, had now or not; as JSON in cents.")
+
+    @OptionGroup var options: CloudOptions
+
+    func run() async throws {
+        let types = try await options.cloud().types().sorted {
+            ($0.priceCentsPerHour, $0.name) < ($1.priceCentsPerHour, $1.name)
+        }
+        if options.json {
+            return print(
+                try JSONText.of(Dictionary(types.map { ($0.name, $0.priceCentsPerHour) }) { first, _ in first }))
+        }
+        var table = TextTable(["TYPE", "PER HOUR", "PER GPU"])
+        for type in types {
+            table.add([
+                type.name, Money.text(cents: type.priceCentsPerHour),
+                Money.text(cents: type.priceCentsPerHour / max(1, type.gpus)),
+            ])
+        }
+        print(table.lines.joined(separator: "\n"))
+    }
+}
+
+struct Kill: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "End machines; what is on them is lost.",
+        discussion: "Asks first. A machine that is gone already is no error to name by its id.", aliases: ["delete"])
+
+    @Argument(help: "A machine's name, its id, or how that begins.") var names: [String] = []
+    @Flag(help: "All of them.") var all = false
+    @OptionGroup var consent: ConsentOptions
+    @OptionGroup var options: CloudOptions
+
+    func validate() throws {
+        guard names.isEmpty == all else { throw ValidationError("Name machines, or say --all.") }
+    }
+
+    func run() async throws {
+        let cloud = try options.cloud()
+        let machines = try await cloud.machines()
+        let chosen = all ? machines.filter(\.isRunning) : try names.map { try machines.one(named: $0) }
+        guard !chosen.isEmpty else { return print("There are no machines to end.") }
+        try consent.ask("End \(chosen.map { "\($0.label) (\($0.type), \($0.region))" }.joined(separator: ", "))?")
+        try await cloud.terminate(chosen.map(\.id))
+        if options.json { return print(try JSONText.of(["terminated": chosen.map(\.id)])) }
+        for machine in chosen { print("\(machine.label): ending") }
+    }
+}
+
+struct Restart: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Boot machines anew; what runs on them ends.")
+
+    @Argument(help: "A machine's name, its id, or how that begins.") var names: [String]
+    @OptionGroup var consent: ConsentOptions
+    @OptionGroup var options: CloudOptions
+
+    func run() async throws {
+        let cloud = try options.cloud()
+        let machines = try await cloud.machines()
+        let chosen = try names.map { try machines.one(named: $0) }
+        try consent.ask("Restart \(chosen.map(\.label).joined(separator: ", "))?")
+        try await cloud.restart(chosen.map(\.id))
+        if options.json { return print(try JSONText.of(["restarted": chosen.map(\.id)])) }
+        for machine in chosen { print("\(machine.label): restarting") }
+    }
+}
+
+struct Wait: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Wait until machines are active.")
+
+    @Argument(help: "A machine's name, its id, or how that begins.") var names: [String]
+    @Option(help: ArgumentHelp("How long to wait.", valueName: "TIME")) var timeout = WaitTime(seconds: 900)
+    @OptionGroup var options: CloudOptions
+
+    func run() async throws {
+        let cloud = try options.cloud()
+        let machines = try await cloud.machines()
+        let ids = try names.map { try machines.one(named: $0).id }
+        let ready = try await Waiting(cloud: cloud, limit: timeout.duration).active(ids)
+        print(options.json ? try JSONText.of(ready) : CloudMachine.table(ready))
+    }
+}

@@ -1,0 +1,39 @@
+import Foundation
+
+/// The key by which machines are reached: made here once, its public half given to clouds.
+enum OwnKey {
+    static var path: String { Files.configuration + "/keys/id_ed25519" }
+
+    /// What the cloud calls it; it gets it where it lacks it.
+    static func name(in cloud: any Cloud) async throws(CommandError) -> String {
+        let own = try await publicKey()
+        // What follows is a comment.
+        let words = own.split(separator: " ").prefix(2)
+        let known = try await cloud.keys()
+        if let key = known.first(where: { $0.publicKey.split(separator: " ").prefix(2) == words }) { return key.name }
+        let name = "gotoni-" + String(words.last?.suffix(12).filter { $0.isLetter || $0.isNumber } ?? "key")
+        Progress.say("giving \(cloud.name) the key \(name)")
+        return try await cloud.add(key: name, publicKey: own).name
+    }
+
+    private static func publicKey() async throws(CommandError) -> String {
+        if !Files.exists(path) {
+            let folder = String(path.dropLast("/id_ed25519".count))
+            do {
+                try FileManager.default.createDirectory(
+                    atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+            } catch {
+                throw CommandError("\(folder) cannot be made: \(error.localizedDescription)")
+            }
+            let made = try await Program(
+                name: "ssh-keygen", arguments: ["-q", "-t", "ed25519", "-N", "", "-C", "gotoni", "-f", path]
+            )
+            .run(limit: .seconds(20))
+            guard made.status == 0 else { throw CommandError("ssh-keygen made no key:", lines: made.errors) }
+        }
+        guard let text = try? String(contentsOfFile: path + ".pub", encoding: .utf8) else {
+            throw CommandError("\(path).pub cannot be read.")
+        }
+        return text.trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+}
