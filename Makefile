@@ -59,7 +59,7 @@ bin: $(GOTONI)
 simulate: $(GOTONI)
 	@$(GOTONI) simulate $(if $(TRACE),--trace $(TRACE)) $(ARGS)
 
-## test              everything CI runs: format, build, unit, sanitizers, integration (about 40 minutes on 2 cores)
+## test              everything CI runs: format, build, unit, sanitizers, integration (about 50 minutes on 2 cores)
 .PHONY: test
 test: test-format lib test-unit test-sanitizers test-integration
 	@echo "== all tests passed"
@@ -214,7 +214,7 @@ test-format: | deps
 ## test-unit         the core against naive models; SEED=n repeats one seed of a property test
 .PHONY: test-unit
 test-unit: | deps
-	$(say) "unit tests: building (about a minute), then about two minutes of random sequences"
+	$(say) "unit tests: building (eight minutes the first time), then about four minutes of random sequences"
 	@$(LIBRARIES) swift build --quiet --build-tests -c release -Xswiftc -enable-testing
 	@$(LIBRARIES) $(if $(SEED),GOTONI_TEST_SEED=$(SEED)) swift test --quiet --skip-build -c release -Xswiftc -enable-testing $(ARGS)
 
