@@ -87,6 +87,8 @@ class State:
         self.folder, self.clock, self.token = folder, clock, token
         self.calls: list[Call] = []
         self.failures: list[Failure] = []
+        # Seconds by which an RPC's answer is late.
+        self.delays: dict[str, float] = {}
         self.environments = {"main"}
         self.default_environment = "main"
         self.apps: dict[tuple[str, str], str] = {}
@@ -173,6 +175,7 @@ def unary(handle: Callable[[Any, Any], Awaitable[Any]]) -> Any:
         request = await stream.recv_message()
         _seen(self.state, stream, request)
         answer = await handle(self, request)
+        await asyncio.sleep(self.state.delays.get(_rpc.get(), 0))
         self.state.failing(_rpc.get(), after=True)
         await stream.send_message(answer)
 
