@@ -180,6 +180,11 @@ check-tokens: $(PROXY) $(VENV)/tokens-ready
 test-tokenizer: $(SO) $(TOKENIZER_SO) $(VENV)/tokenizer-ready
 	@$(HERE) Tests/tokenizer/run --library $(TOKENIZER_SO) --python $(VPYTHON) --build $(BUILD)/tokenizer-tests $(ARGS)
 
+## test-modal        the helper for Modal, and the fake it is tested at, by Modal's own SDK (a minute)
+.PHONY: test-modal
+test-modal: $(VENV)/modal-ready
+	@Tests/gotoniTests/run-modal --python $(VPYTHON) --build $(BUILD)/modal-tests
+
 ## chaos             100,000 requests while engines die, hang and restart, clients leave and the proxy is replaced
 .PHONY: chaos
 chaos: $(PROXY) $(ENGINE) $(VENV)/client-ready
@@ -332,6 +337,11 @@ $(VENV)/client-ready: Tests/gotoni-proxyTests/requirements.txt Tests/gotoni-engi
 		Tests/gotoniTests/requirements-lambda.txt | $(VENV)/made
 	$(say) "httpx, and the clients of OpenAI and Lambda, into $(VENV)"
 	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check $(addprefix -r ,$^)
+	@touch $@
+
+$(VENV)/modal-ready: Tests/gotoniTests/requirements-modal.txt | $(VENV)/made
+	$(say) "Modal's SDK, into $(VENV)"
+	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 $(VENV)/forms-ready: benchmark/forms/requirements.txt | $(VENV)/made

@@ -86,7 +86,8 @@ let package = Package(
                         .product(name: "NIOPosix", package: "swift-nio"),
                         .product(name: "NIOSSL", package: "swift-nio-ssl"),
                         .product(name: "Subprocess", package: "swift-subprocess"),
-                    ], resources: [.embedInCode("Tokenizer/machine.sh")], swiftSettings: settings),
+                    ], exclude: ["Cloud/modal_helper.py"], resources: [.embedInCode("Tokenizer/machine.sh")],
+                    swiftSettings: settings),
                 .target(
                     name: "GotoniEngines", dependencies: ["CSimdjson", "CXXHash", "GotoniCore"], swiftSettings: settings
                 ),
