@@ -17,7 +17,6 @@ struct Available: AsyncParsableCommand {
                 && Double(type.priceCentsPerHour) / 100 <= maxPrice ?? .infinity
                 && (gpu.map { (type.name + type.gpuDescription).lowercased().contains($0.lowercased()) } ?? true)
         }
-        .sorted { ($0.priceCentsPerHour, $0.name) < ($1.priceCentsPerHour, $1.name) }
         if options.json { return print(try JSONText.of(found)) }
         guard !found.isEmpty else {
             return print(all ? "There is no such type." : "None can be had now; --all shows all types.")

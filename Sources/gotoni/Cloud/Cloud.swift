@@ -5,7 +5,7 @@ protocol Cloud: Sendable {
     var name: String { get }
     /// Between questions of who waits.
     var pause: Duration { get }
-    /// All there are, also those that cannot be had now.
+    /// All there are, also those that cannot be had now; the cheapest first.
     func types() async throws(CommandError) -> [MachineType]
     func machines() async throws(CommandError) -> [CloudMachine]
     /// Its id. Asked twice for one order it launches once.

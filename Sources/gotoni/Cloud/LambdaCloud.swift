@@ -127,7 +127,7 @@ struct LambdaCloud: Cloud {
                 priceCentsPerHour: type.priceCentsPerHour,
                 regions: item.regionsWithCapacityAvailable.map(\.name).sorted())
         }
-        .sorted { $0.name < $1.name }
+        .sorted { ($0.priceCentsPerHour, $0.name) < ($1.priceCentsPerHour, $1.name) }
     }
 
     // MARK: Machines

@@ -24,9 +24,7 @@ struct Price: AsyncParsableCommand {
     @OptionGroup var options: CloudOptions
 
     func run() async throws {
-        let types = try await options.cloud().types().sorted {
-            ($0.priceCentsPerHour, $0.name) < ($1.priceCentsPerHour, $1.name)
-        }
+        let types = try await options.cloud().types()
         if options.json {
             return print(
                 try JSONText.of(Dictionary(types.map { ($0.name, $0.priceCentsPerHour) }) { first, _ in first }))

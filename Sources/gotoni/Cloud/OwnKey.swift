@@ -2,7 +2,8 @@ import Foundation
 
 /// The key by which machines are reached: made here once, its public half given to clouds.
 enum OwnKey {
-    static var path: String { Files.configuration + "/keys/id_ed25519" }
+    private static var folder: String { Files.configuration + "/keys" }
+    static var path: String { folder + "/id_ed25519" }
 
     /// What the cloud calls it; it gets it where it lacks it.
     static func name(in cloud: any Cloud) async throws(CommandError) -> String {
@@ -18,13 +19,7 @@ enum OwnKey {
 
     private static func publicKey() async throws(CommandError) -> String {
         if !Files.exists(path) {
-            let folder = String(path.dropLast("/id_ed25519".count))
-            do {
-                try FileManager.default.createDirectory(
-                    atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-            } catch {
-                throw CommandError("\(folder) cannot be made: \(error.localizedDescription)")
-            }
+            try Files.makeFolder(folder)
             let made = try await Program(
                 name: "ssh-keygen", arguments: ["-q", "-t", "ed25519", "-N", "", "-C", "gotoni", "-f", path]
             )

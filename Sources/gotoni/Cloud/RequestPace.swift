@@ -7,13 +7,9 @@ struct RequestPace: Sendable {
 
     init(name: String, interval: Double) throws(CommandError) {
         let runtime = ProcessInfo.processInfo.environment["XDG_RUNTIME_DIR"]
-        let folder = runtime.map { $0 + "/gotoni" } ?? "/tmp/gotoni-\(getuid())"
-        do {
-            try FileManager.default.createDirectory(
-                atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-        } catch {
-            throw CommandError("\(folder) cannot be made: \(error.localizedDescription)")
-        }
+        // Nobody else may hold the lock.
+        let folder = runtime.map { $0 + "/gotoni" } ?? Files.configuration
+        try Files.makeFolder(folder)
         path = "\(folder)/\(name).pace"
         self.interval = interval
     }

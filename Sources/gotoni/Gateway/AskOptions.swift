@@ -43,19 +43,9 @@ struct AskOptions: ParsableArguments {
     func withForwards(
         to hosts: [String], port: Int, _ body: ([HTTP.Place?]) async throws -> Void
     ) async throws {
-        let connections = try SSH(ssh)
-        let places = await withTaskGroup(of: (Int, HTTP.Place?).self) { group in
-            for (index, host) in hosts.enumerated() {
-                group.addTask { (index, await Self.forward(connections, host, port)) }
-            }
-            var places: [HTTP.Place?] = Array(repeating: nil, count: hosts.count)
-            for await (index, place) in group { places[index] = place }
-            return places
+        try await SSH.connected(ssh, to: hosts) { connections in
+            try await body(await concurrently(hosts) { await Self.forward(connections, $0, port) })
         }
-        let result: Result<Void, any Error>
-        do { result = .success(try await body(places)) } catch { result = .failure(error) }
-        await connections.close(hosts)
-        try result.get()
     }
 
     private static func forward(_ ssh: SSH, _ host: String, _ port: Int) async -> HTTP.Place? {

@@ -61,23 +61,16 @@ struct NodeOptions: ParsableArguments {
     func ask(
         _ targets: [Target], _ method: HTTP.Method, _ path: String, _ body: Data? = nil
     ) async -> [Result<Data, CommandError>] {
-        await withTaskGroup(of: (Int, Result<Data, CommandError>).self) { group in
-            for (index, target) in targets.enumerated() {
-                group.addTask {
-                    guard let service = target.service else {
-                        return (index, .failure(CommandError("\(target.name) was not reached.")))
-                    }
-                    do throws(CommandError) {
-                        return (index, .success(try await service.bytes(method, path, body)))
-                    } catch {
-                        Progress.say("\(error)")
-                        return (index, .failure(error))
-                    }
-                }
+        await concurrently(targets) { target in
+            guard let service = target.service else {
+                return .failure(CommandError("\(target.name) was not reached."))
             }
-            var answers: [Result<Data, CommandError>?] = Array(repeating: nil, count: targets.count)
-            for await (index, answer) in group { answers[index] = answer }
-            return answers.compactMap { $0 }
+            do throws(CommandError) {
+                return .success(try await service.bytes(method, path, body))
+            } catch {
+                Progress.say("\(error)")
+                return .failure(error)
+            }
         }
     }
 
@@ -115,8 +108,7 @@ struct NodeOptions: ParsableArguments {
     }
 
     static func finish(_ answers: [Result<Data, CommandError>]) throws {
-        let failures = answers.compactMap { if case .failure(let error) = $0 { error } else { nil } }
-        guard let first = failures.first else { return }
-        throw ExitCode(failures.count < answers.count ? 7 : first.exitCode)
+        try CommandError.finish(
+            answers.compactMap { if case .failure(let error) = $0 { error } else { nil } }, of: answers.count)
     }
 }

@@ -129,7 +129,7 @@ extension ProxyOptions {
                     failures.append(error)
                 }
             }
-            if let first = failures.first { throw ExitCode(failures.count < items.count ? 7 : first.exitCode) }
+            try CommandError.finish(failures, of: items.count)
         }
     }
 }

@@ -8,6 +8,16 @@ enum Files {
         return (environment["XDG_CONFIG_HOME"] ?? (environment["HOME"] ?? NSHomeDirectory()) + "/.config") + "/gotoni"
     }
 
+    /// For this user only, unless it is there already.
+    static func makeFolder(_ path: String) throws(CommandError) {
+        do {
+            try FileManager.default.createDirectory(
+                atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        } catch {
+            throw CommandError("\(path) cannot be made: \(error.localizedDescription)")
+        }
+    }
+
     /// A new folder for this user only. In /tmp, because names of sockets must be short.
     static func temporaryFolder() throws(CommandError) -> String {
         let path = "/tmp/gotoni-" + UUID().uuidString.prefix(8)

@@ -29,11 +29,7 @@ struct SSH: Sendable {
 
     init(_ wanted: SSHOptions) throws(CommandError) {
         let configuration = Files.configuration
-        do {
-            try FileManager.default.createDirectory(atPath: configuration, withIntermediateDirectories: true)
-        } catch {
-            throw CommandError("\(configuration) cannot be made: \(error.localizedDescription)")
-        }
+        try Files.makeFolder(configuration)
         folder = try Files.temporaryFolder()
         // Ours come first, because ssh takes the first value that it is given.
         options =
@@ -75,8 +71,18 @@ struct SSH: Sendable {
         return path
     }
 
-    /// Ends the connections.
-    func close(_ hosts: [String]) async {
+    /// `body` with connections, which end with it.
+    static func connected(
+        _ wanted: SSHOptions, to hosts: [String], _ body: (SSH) async throws -> Void
+    ) async throws {
+        let connections = try SSH(wanted)
+        let result: Result<Void, any Error>
+        do { result = .success(try await body(connections)) } catch { result = .failure(error) }
+        await connections.close(hosts)
+        try result.get()
+    }
+
+    private func close(_ hosts: [String]) async {
         for host in hosts {
             _ = try? await Program(name: "ssh", arguments: options + ["-O", "exit", "--", host])
                 .run(limit: .seconds(10))

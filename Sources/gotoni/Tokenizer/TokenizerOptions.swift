@@ -17,13 +17,9 @@ struct TokenizerOptions: ParsableArguments {
     /// `body` with `hosts`, or with this machine where there are none. The connections end with it.
     func withMachines(_ hosts: [String], _ body: ([Machine]) async throws -> Void) async throws {
         guard !hosts.isEmpty else { return try await body([.here]) }
-        let connections = try SSH(ssh)
-        let result: Result<Void, any Error>
-        do { result = .success(try await body(hosts.map { .host($0, connections) })) } catch {
-            result = .failure(error)
+        try await SSH.connected(ssh, to: hosts) { connections in
+            try await body(hosts.map { .host($0, connections) })
         }
-        await connections.close(hosts)
-        try result.get()
     }
 
     /// `body` on all machines at once, in their order. What went wrong on one is said and in its report; the others go on.
@@ -44,15 +40,7 @@ struct TokenizerOptions: ParsableArguments {
     func each<Answer: Sendable>(
         _ machines: [Machine], _ body: @escaping @Sendable (TokenizerService) async -> Answer
     ) async -> [Answer] {
-        await withTaskGroup(of: (Int, Answer).self) { group in
-            for (index, machine) in machines.enumerated() {
-                let service = TokenizerService(machine: machine, socket: socket)
-                group.addTask { (index, await body(service)) }
-            }
-            var answers: [Answer?] = Array(repeating: nil, count: machines.count)
-            for await (index, answer) in group { answers[index] = answer }
-            return answers.compactMap { $0 }
-        }
+        await concurrently(machines.map { TokenizerService(machine: $0, socket: socket) }, body)
     }
 
     /// Prints the table, or what `sentence` makes of each machine, or JSON; ends with the exit status.
