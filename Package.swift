@@ -86,7 +86,12 @@ let package = Package(
                         .product(name: "NIOPosix", package: "swift-nio"),
                         .product(name: "NIOSSL", package: "swift-nio-ssl"),
                         .product(name: "Subprocess", package: "swift-subprocess"),
-                    ], exclude: ["Cloud/modal_helper.py"], resources: [.embedInCode("Tokenizer/machine.sh")],
+                        .product(name: "Yams", package: "Yams"),
+                    ], exclude: ["Cloud/modal_helper.py"], resources: [
+                        .embedInCode("Cluster/cluster.sh"), .embedInCode("Cluster/cluster_trace.py"),
+                        .embedInCode("Machines/service.sh"),
+                        .embedInCode("Tokenizer/tokenizer.sh"),
+                    ],
                     swiftSettings: settings),
                 .target(
                     name: "GotoniEngines", dependencies: ["CSimdjson", "CXXHash", "GotoniCore"], swiftSettings: settings

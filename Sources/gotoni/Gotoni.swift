@@ -17,6 +17,12 @@ struct Gotoni: AsyncParsableCommand {
                 name: "Machines",
                 subcommands: [
                     Available.self, Launch.self, List.self, Kill.self, Restart.self, Price.self, Wait.self, Keys.self,
+                    SSHConfig.self,
+                ]),
+            CommandGroup(
+                name: "On machines",
+                subcommands: [
+                    Connect.self, Run.self, Copy.self, Logs.self, Forward.self, ClusterCommand.self,
                 ]),
             CommandGroup(name: "Routers", subcommands: [Proxy.self, Node.self, Tokenizer.self]),
         ])

@@ -277,7 +277,7 @@ def what_was_launched_can_be_read_by_the_check_alone() -> None:
 
 
 def addresses_come_from_a_list_and_come_back_to_it() -> None:
-    with user(boot_seconds=0.0, end_seconds=0.0, has_private_ips=False) as me:
+    with user(boot_seconds=0.0, end_seconds=0.0, private_network=None) as me:
         me.cloud.set_capacity(*A100, 9)
         ids = [me.launch() for _ in range(3)]
         found = me.cloud.instances()

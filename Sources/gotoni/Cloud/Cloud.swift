@@ -16,6 +16,8 @@ protocol Cloud: Sendable {
     func keys() async throws(CommandError) -> [CloudKey]
     func add(key name: String, publicKey: String) async throws(CommandError) -> CloudKey
     func delete(key id: String) async throws(CommandError)
+    /// Nil: it cannot be reached now.
+    func link(to machine: CloudMachine) -> MachineLink?
 }
 
 struct MachineType: Encodable, Sendable {

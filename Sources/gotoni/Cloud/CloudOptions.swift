@@ -15,18 +15,30 @@ struct CloudOptions: ParsableArguments {
     private static let lambdaInterval = 1.05
 
     func cloud() throws -> any Cloud {
+        guard let cloud = try Self.chosen(provider) else {
+            throw CommandError("LAMBDA_API_KEY is not set: cloud.lambda.ai gives keys.", exitCode: 4)
+        }
+        return cloud
+    }
+
+    /// Nil: none is named, and there are no credentials of any.
+    static func chosen(_ provider: String?) throws -> (any Cloud)? {
         let environment = ProcessInfo.processInfo.environment
         let named = provider ?? environment["GOTONI_CLOUD"].flatMap { $0.isEmpty ? nil : $0 }
+        if named == "static" {
+            return try StaticCloud(file: environment["GOTONI_MACHINES"] ?? Files.configuration + "/machines.yaml")
+        }
         guard named == nil || named == "lambda" else {
             throw ValidationError("There is no provider \"\(named ?? "")\"; there is lambda.")
         }
         guard let key = environment["LAMBDA_API_KEY"], !key.isEmpty else {
+            guard named != nil else { return nil }
             throw CommandError("LAMBDA_API_KEY is not set: cloud.lambda.ai gives keys.", exitCode: 4)
         }
         // For tests, and for gateways of one's own.
         let url = environment["GOTONI_LAMBDA_URL"] ?? "https://cloud.lambda.ai"
         guard let place = HTTP.Place(url: url) else { throw CommandError("GOTONI_LAMBDA_URL is no URL: \(url)") }
-        let interval = environment["GOTONI_LAMBDA_INTERVAL"].flatMap { Double($0) } ?? Self.lambdaInterval
+        let interval = environment["GOTONI_LAMBDA_INTERVAL"].flatMap { Double($0) } ?? lambdaInterval
         return try LambdaCloud(place: place, key: key, interval: max(0, min(interval, 60)))
     }
 }

@@ -219,6 +219,19 @@ struct LambdaCloud: Cloud {
         }
     }
 
+    /// The user of Lambda's images.
+    private static let user = "ubuntu"
+
+    func link(to machine: CloudMachine) -> MachineLink? {
+        guard machine.status == .active, let ip = machine.ip else { return nil }
+        // One that was launched with a key of somebody's own is reached as ssh does it by itself.
+        let isOwn = machine.sshKeyNames.contains { $0.hasPrefix(OwnKey.prefix) }
+        return .ssh(
+            SSHHost(
+                alias: "gotoni-\(machine.id)", address: ip, user: Self.user, identity: isOwn ? OwnKey.path : nil,
+                isOnlyKey: isOwn))
+    }
+
     // MARK: Keys
 
     private struct Key: Decodable {

@@ -4,6 +4,8 @@ import Foundation
 enum OwnKey {
     private static var folder: String { Files.configuration + "/keys" }
     static var path: String { folder + "/id_ed25519" }
+    /// Of what clouds call it.
+    static let prefix = "gotoni-"
 
     /// What the cloud calls it; it gets it where it lacks it.
     static func name(in cloud: any Cloud) async throws(CommandError) -> String {
@@ -12,7 +14,7 @@ enum OwnKey {
         let words = own.split(separator: " ").prefix(2)
         let known = try await cloud.keys()
         if let key = known.first(where: { $0.publicKey.split(separator: " ").prefix(2) == words }) { return key.name }
-        let name = "gotoni-" + String(words.last?.suffix(12).filter { $0.isLetter || $0.isNumber } ?? "key")
+        let name = prefix + String(words.last?.suffix(12).filter { $0.isLetter || $0.isNumber } ?? "key")
         Progress.say("giving \(cloud.name) the key \(name)")
         return try await cloud.add(key: name, publicKey: own).name
     }

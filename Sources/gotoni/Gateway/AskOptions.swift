@@ -14,7 +14,7 @@ struct AskOptions: ParsableArguments {
     @Flag(help: "Print what was answered, as JSON.")
     var json = false
 
-    @OptionGroup(title: "SSH") var ssh: SSHOptions
+    @OptionGroup var machines: MachineOptions
 
     private func token() throws(CommandError) -> String? {
         guard let tokenFile else { return ProcessInfo.processInfo.environment["GOTONI_ADMIN_TOKEN"] }
@@ -30,32 +30,49 @@ struct AskOptions: ParsableArguments {
         return token
     }
 
-    /// `program` at `place`, which people know as `name`.
-    func service(_ place: HTTP.Place, name: String, program: String) throws(CommandError) -> JSONService {
+    /// `program` at `place`, which people know as `name`; `known` is its token, if no other is given.
+    func service(_ place: HTTP.Place, name: String, program: String, token known: String? = nil)
+        throws(CommandError) -> JSONService
+    {
         JSONService(
             place: place, name: name, program: program,
             nobody: CommandError("Nobody answers at \(name); is \(program) running there?"),
-            fields: try token().map { [("authorization", "Bearer \($0)")] } ?? [], limit: timeout.duration)
+            fields: try (token() ?? known).map { [("authorization", "Bearer \($0)")] } ?? [], limit: timeout.duration)
     }
 
-    /// `body` with what leads to `port` of the loopback of each machine, nil where a machine cannot be reached, which is
-    /// said. The connections end with it.
-    func withForwards(
-        to hosts: [String], port: Int, _ body: ([HTTP.Place?]) async throws -> Void
+    /// A program on a machine.
+    struct Remote: Sendable {
+        /// For people: the machine, and the port there.
+        var name: String
+        /// What leads to it from here. Nil: the machine cannot be reached, which was said.
+        var place: HTTP.Place?
+        /// What it was started with, if that was from here.
+        var token: String?
+    }
+
+    /// `body` with the program at `port` of each machine, or where it was started from here, or at 8000. The connections end
+    /// with it.
+    func withRemotes(
+        _ hosts: [String], port: Int?, of program: ClusterProgram, _ body: ([Remote]) async throws -> Void
     ) async throws {
-        try await SSH.connected(ssh, to: hosts) { connections in
-            try await body(await concurrently(hosts) { await Self.forward(connections, $0, port) })
+        let found = try await machines.find(hosts)
+        try await machines.connected(found) { machines in
+            let wanted = zip(found, machines).map { found, machine in
+                (machine, ClusterProgram.place(program, on: found, port: port))
+            }
+            try await body(await concurrently(wanted) { await Self.remote(on: $0, $1) })
         }
     }
 
-    private static func forward(_ ssh: SSH, _ host: String, _ port: Int) async -> HTTP.Place? {
+    private static func remote(on machine: Machine, _ known: ClusterProgram.Place) async -> Remote {
+        var remote = Remote(name: "\(machine.name), port \(known.port)", place: nil, token: known.token)
         do throws(CommandError) {
-            _ = try await ssh.run(["true"], on: host, limit: .seconds(20))
-            return .socket(try await ssh.forward("127.0.0.1:\(port)", on: host))
+            _ = try await machine.run(["true"], limit: .seconds(20))
+            remote.place = try await machine.reach("\(known.host):\(known.port)")
         } catch {
             Progress.say("\(error)")
-            return nil
         }
+        return remote
     }
 }
 

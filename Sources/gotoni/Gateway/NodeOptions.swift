@@ -8,8 +8,8 @@ struct NodeOptions: ParsableArguments {
             "Nodes, separated by commas; repeat for more (default: localhost).", valueName: "HOST[:PORT],…"))
     var host: [String] = []
 
-    @Option(help: ArgumentHelp("The nodes' port.", valueName: "N"))
-    var port = 8000
+    @Option(help: ArgumentHelp("The nodes' port (default: 8000).", valueName: "N"))
+    var port: Int?
 
     @Option(
         help: ArgumentHelp(
@@ -30,7 +30,7 @@ struct NodeOptions: ParsableArguments {
     }
 
     func validate() throws {
-        try HTTP.Place.check(port: port)
+        if let port { try HTTP.Place.check(port: port) }
         guard host.isEmpty || remote.isEmpty else { throw ValidationError("Give --host or --remote.") }
         try SSHOptions.check(Self.split(host) + Self.split(remote))
     }
@@ -38,23 +38,26 @@ struct NodeOptions: ParsableArguments {
     func withNodes(_ body: ([Target]) async throws -> Void) async throws {
         let machines = Self.split(remote)
         guard machines.isEmpty else {
-            return try await asking.withForwards(to: machines, port: port) { places in
+            return try await asking.withRemotes(machines, port: port, of: .lb) { remotes in
                 try await body(
-                    zip(machines, places).map { name, place in
-                        Target(name: name, service: try place.map { try service($0, "\(name), port \(port)") })
+                    zip(machines, remotes).map { name, remote in
+                        Target(
+                            name: name, service: try remote.place.map { try service($0, remote.name, remote.token) })
                     })
             }
         }
         let hosts = Self.split(host)
         try await body(
             (hosts.isEmpty ? ["localhost"] : hosts).map { name in
-                let place = try HTTP.Place(host: name, port: port)
+                let place = try HTTP.Place(host: name, port: port ?? 8000)
                 return Target(name: name, service: try service(place, "\(place)"))
             })
     }
 
-    private func service(_ place: HTTP.Place, _ name: String) throws(CommandError) -> JSONService {
-        try asking.service(place, name: name, program: "gotoni-lb")
+    private func service(_ place: HTTP.Place, _ name: String, _ token: String? = nil)
+        throws(CommandError) -> JSONService
+    {
+        try asking.service(place, name: name, program: "gotoni-lb", token: token)
     }
 
     /// What each node answered, in their order; what went wrong is said, and the others go on.

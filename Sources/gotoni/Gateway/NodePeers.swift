@@ -34,7 +34,7 @@ struct NodePeers: AsyncParsableCommand {
         @OptionGroup var options: NodeOptions
 
         func run() async throws {
-            let new = try peers.map { try NewServer($0, port: options.port) }
+            let new = try peers.map { try NewServer($0, port: options.port ?? 8000) }
             try await options.change(new) { peer in (.post, "/lb/peers", try JSONEncoder().encode(peer)) }
         }
     }
@@ -74,7 +74,7 @@ struct NodePeers: AsyncParsableCommand {
                     for (other, peer) in targets.enumerated() where other != index {
                         guard let place = peer.service?.place else { continue }
                         let body = try JSONEncoder().encode(
-                            try NewServer("\(names[other])=\(place)", port: options.port))
+                            try NewServer("\(names[other])=\(place)", port: options.port ?? 8000))
                         all += await options.ask([target], .post, "/lb/peers", body)
                     }
                     print("\(names[index]): knows \(targets.count - 1) others")

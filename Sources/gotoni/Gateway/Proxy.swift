@@ -13,7 +13,7 @@ struct Proxy: AsyncParsableCommand {
             """,
         subcommands: [
             ProxyStatus.self, ProxyServers.self, ProxyPolicy.self, ProxyTune.self, ProxyClearCache.self,
-            ProxyLatency.self, ProxyPrefixStats.self, ProxyExplain.self, ProxyMetrics.self,
+            ProxyLatency.self, ProxyPrefixStats.self, ProxyExplain.self, ProxyMetrics.self, ProxyDeploy.self,
         ])
 
     @OptionGroup var place: ProxyPlace
@@ -42,20 +42,21 @@ struct ProxyOptions: ParsableArguments {
     /// `body` with the proxy.
     func withProxy(of proxy: Proxy, _ body: (JSONService) async throws -> Void) async throws {
         let before = proxy.place
-        let port = own.port ?? before.port ?? 8000
-        try HTTP.Place.check(port: port)
+        let port = own.port ?? before.port
+        if let port { try HTTP.Place.check(port: port) }
         switch (own.url ?? before.url, own.host ?? before.host, own.remote ?? before.remote) {
         case (let url?, nil, nil):
             let place = try HTTP.Place(argument: url)
             try await body(asking.service(place, name: "\(place)", program: "gotoni-proxy"))
         case (nil, nil, let remote?):
             try SSHOptions.check([remote])
-            try await asking.withForwards(to: [remote], port: port) { places in
-                guard let place = places[0] else { throw ExitCode.failure }
-                try await body(asking.service(place, name: "\(remote), port \(port)", program: "gotoni-proxy"))
+            try await asking.withRemotes([remote], port: port, of: .proxy) { remotes in
+                guard let remote = remotes.first, let place = remote.place else { throw ExitCode.failure }
+                try await body(
+                    asking.service(place, name: remote.name, program: "gotoni-proxy", token: remote.token))
             }
         case (nil, let host, nil):
-            let place = try HTTP.Place(host: host ?? "localhost", port: port)
+            let place = try HTTP.Place(host: host ?? "localhost", port: port ?? 8000)
             try await body(asking.service(place, name: "\(place)", program: "gotoni-proxy"))
         default: throw ValidationError("Give one of --url, --host and --remote.")
         }

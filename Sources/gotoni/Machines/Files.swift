@@ -30,6 +30,20 @@ enum Files {
         return path
     }
 
+    /// All of it or nothing, for this user only.
+    static func write(_ text: String, to path: String) throws(CommandError) {
+        do {
+            let part = path + ".part"
+            guard
+                FileManager.default.createFile(
+                    atPath: part, contents: Data(text.utf8), attributes: [.posixPermissions: 0o600])
+            else { throw CocoaError(.fileWriteUnknown) }
+            guard rename(part, path) == 0 else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
+        } catch {
+            throw CommandError("\(path) cannot be written: \(error.localizedDescription)")
+        }
+    }
+
     static func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
 
     static func size(_ path: String) -> Int {

@@ -104,7 +104,7 @@ struct Deployment: Sendable {
                     + "make install-tokenizer puts it there, --package says where it is.")
         }
         guard Files.exists(file) else { throw CommandError("There is no package \(file).") }
-        let digest = try await Machine.here.run("digest", socket: "/", [file], doing: "Reading \(file)")
+        let digest = try await TokenizerService.files.run("digest", [file], doing: "Reading \(file)")
         package = Parcel(place: "package", file: file, hash: digest.value("hash") ?? "", bytes: Files.size(file))
         parcels = [package]
         folder = try Files.temporaryFolder()
@@ -129,7 +129,7 @@ struct Deployment: Sendable {
             return
         }
         let file = "\(folder)/\(parcels.count)"
-        let packed = try await Machine.here.run("pack", socket: "/", [path, file], doing: "Packing \(path)")
+        let packed = try await TokenizerService.files.run("pack", [path, file], doing: "Packing \(path)")
         let real = URL(filePath: packed.value("folder") ?? path).lastPathComponent
         let name = parts.count == 2 ? parts[0] : real
         let place = "models/" + name.replacing("/", with: "--")
@@ -155,7 +155,7 @@ struct Deployment: Sendable {
 
     /// What `service`'s machine lacks. Changes nothing there.
     func plan(for service: TokenizerService) async throws(CommandError) -> Plan {
-        let found = try await service.machine.run("probe", socket: service.socket, doing: "Looking what is there")
+        let found = try await service.run("probe", doing: "Looking what is there")
         let marks = Set(found.values("mark"))
         let data = found.value("data") ?? ""
         let send = parcels.filter { !marks.contains("\($0.hash) \($0.place).sha256") }
@@ -180,15 +180,15 @@ struct Deployment: Sendable {
         let machine = service.machine
         for parcel in plan.send {
             Progress.say("\(machine.name): sending \(parcel.place), \((parcel.bytes + 1023) / 1024) KB")
-            _ = try await machine.run(
-                "receive", socket: service.socket, [parcel.place, parcel.hash], input: parcel.file,
+            _ = try await service.run(
+                "receive", [parcel.place, parcel.hash], input: parcel.file,
                 limit: .seconds(600),
                 doing: "Sending \(parcel.place)")
         }
         if plan.installs {
             Progress.say("\(machine.name): installing")
-            _ = try await machine.run(
-                "install_package", socket: service.socket, [package.hash + extras, extras], limit: .seconds(900),
+            _ = try await service.run(
+                "install_package", [package.hash + extras, extras], limit: .seconds(900),
                 doing: "Installing with pip")
         }
         if plan.stops {

@@ -12,14 +12,12 @@ struct TokenizerOptions: ParsableArguments {
     @Flag(help: "Print JSON.")
     var json = false
 
-    @OptionGroup(title: "SSH") var ssh: SSHOptions
+    @OptionGroup var machines: MachineOptions
 
     /// `body` with `hosts`, or with this machine where there are none. The connections end with it.
     func withMachines(_ hosts: [String], _ body: ([Machine]) async throws -> Void) async throws {
         guard !hosts.isEmpty else { return try await body([.here]) }
-        try await SSH.connected(ssh, to: hosts) { connections in
-            try await body(hosts.map { .host($0, connections) })
-        }
+        try await machines.connected(try await machines.find(hosts), body)
     }
 
     /// `body` on all machines at once, in their order. What went wrong on one is said and in its report; the others go on.

@@ -8,9 +8,22 @@ struct TokenizerService: Sendable {
     var machine: Machine
     var socket: String?
 
+    /// For verbs about files of this machine, which have no socket.
+    static let files = TokenizerService(machine: .here, socket: "/")
+
+    /// Runs `verb` of tokenizer.sh. A status that is neither 0 nor one of `expected` is an error.
+    func run(
+        _ verb: String, _ arguments: [String] = [], input: String? = nil, expecting: [Int32] = [],
+        limit: Duration = .seconds(30), doing: String
+    ) async throws(CommandError) -> Program.Answer {
+        try await machine.run(
+            script: PackageResources.tokenizer_sh, [verb, socket ?? ""] + arguments, input: input, expecting: expecting,
+            limit: limit, doing: doing)
+    }
+
     /// A state, found by asking the service and then the machine.
     func look() async throws(CommandError) -> TokenizerReport {
-        try await judge(machine.run("look", socket: socket, doing: "Looking for the tokenizer"))
+        try await judge(run("look", doing: "Looking for the tokenizer"))
     }
 
     /// Starts it unless it runs, and waits until it answers. `label` says what was started.
@@ -20,8 +33,8 @@ struct TokenizerService: Sendable {
         let before = try await look()
         guard before.status != .running else { return (before, true) }
         let program = program ?? (machine.isHere ? Files.beside("gotoni-tokenizer") : nil)
-        let answer = try await machine.run(
-            "start", socket: socket,
+        let answer = try await run(
+            "start",
             [machine.isHere ? "here" : "host", "\(limit.components.seconds)", label, program ?? ""] + models,
             expecting: [1, 124], limit: limit + .seconds(30), doing: "Starting the tokenizer")
         if let pid = answer.value("slow") {
@@ -48,8 +61,8 @@ struct TokenizerService: Sendable {
 
     /// What was done, or that nothing had to be. Ends only what `start` started for this socket.
     func stop(limit: Duration) async throws(CommandError) -> TokenizerReport {
-        let answer = try await machine.run(
-            "stop", socket: socket, ["\(limit.components.seconds)"], expecting: [124], limit: limit + .seconds(10),
+        let answer = try await run(
+            "stop", ["\(limit.components.seconds)"], expecting: [124], limit: limit + .seconds(10),
             doing: "Stopping the tokenizer")
         if let pid = answer.value("slow") {
             throw CommandError("Process \(pid) was asked to end and still runs after \(limit).", exitCode: 124)
@@ -70,17 +83,17 @@ struct TokenizerService: Sendable {
     }
 
     /// The path of a socket here that leads to the service, whether or not it runs.
-    func reach() async throws(CommandError) -> String {
-        let found = try await machine.run("look", socket: socket, doing: "Looking for the tokenizer")
+    func reach() async throws(CommandError) -> HTTP.Place {
+        let found = try await run("look", doing: "Looking for the tokenizer")
         return try await machine.reach(found.value("socket") ?? "")
     }
 
     /// Asks the service itself. `Answer` is what it says with status 200.
-    func ask<Answer: Decodable>(_ path: String, _ body: Data?, at socket: String, limit: Duration)
+    func ask<Answer: Decodable>(_ path: String, _ body: Data?, at place: HTTP.Place, limit: Duration)
         async throws(CommandError) -> Answer
     {
         try await JSONService(
-            place: .socket(socket), name: "The service", program: "gotoni-tokenizer", nobody: .nobodyAnswers,
+            place: place, name: "The service", program: "gotoni-tokenizer", nobody: .nobodyAnswers,
             limit: limit
         )
         .ask(body == nil ? .get : .post, path, body)

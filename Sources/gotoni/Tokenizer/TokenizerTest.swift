@@ -71,8 +71,8 @@ struct TestReport: Encodable, Sendable {
     init(of texts: [String], by service: TokenizerService) async {
         name = service.machine.name
         do throws(CommandError) {
-            let socket = try await service.reach()
-            for text in texts { try await add(text, service, socket) }
+            let place = try await service.reach()
+            for text in texts { try await add(text, service, place) }
         } catch {
             self.error = error.description
         }
@@ -85,7 +85,7 @@ struct TestReport: Encodable, Sendable {
 
     private struct Counted: Decodable { var count: Int }
 
-    private mutating func add(_ text: String, _ service: TokenizerService, _ socket: String)
+    private mutating func add(_ text: String, _ service: TokenizerService, _ place: HTTP.Place)
         async throws(CommandError)
     {
         let (tokenize, count): (Data, Data)
@@ -96,8 +96,8 @@ struct TestReport: Encodable, Sendable {
             throw CommandError("The text cannot be written as JSON.")
         }
         let limit = Duration.seconds(30)
-        let tokenized: Tokenized = try await service.ask("/tokenize", tokenize, at: socket, limit: limit)
-        let counted: Counted = try await service.ask("/count", count, at: socket, limit: limit)
+        let tokenized: Tokenized = try await service.ask("/tokenize", tokenize, at: place, limit: limit)
+        let counted: Counted = try await service.ask("/count", count, at: place, limit: limit)
         model = tokenized.model
         texts.append(
             Text(text: text, count: counted.count, estimate: (text.utf8.count + 3) / 4, tokens: tokenized.tokens))

@@ -112,13 +112,14 @@ class Account:
         linger_seconds: float,
         # The lowest that fewest instances have is given.
         ips: Sequence[str] = ADDRESSES,
-        has_private_ips: bool = True,
+        # Where private addresses begin; None: there are none.
+        private_network: str | None = "10.19.0.0",
         quota: int = MOST,
     ) -> None:
         assert ips and quota <= MOST
         self.clock, self.ips, self.quota = clock, ips, quota
         self.boot_seconds, self.end_seconds, self.linger_seconds = boot_seconds, end_seconds, linger_seconds
-        self.has_private_ips = has_private_ips
+        self.private_network = private_network
         self.has_address = True
         self.started = clock()
         self.types = {kind.name: kind for kind in TYPES}
@@ -151,9 +152,9 @@ class Account:
         if status == "active" and machine.ip is None:
             taken = collections.Counter(other.ip for other in self.machines.values() if not other.is_over)
             machine.ip = min(self.ips, key=lambda ip: taken[ip])
-            if self.has_private_ips:
+            if self.private_network:
                 # Apart for each, and the same for an instance's whole life.
-                machine.private_ip = str(ipaddress.IPv4Address("10.19.0.0") + int(machine.id[:8], 16) % 65536)
+                machine.private_ip = str(ipaddress.IPv4Address(self.private_network) + int(machine.id[:8], 16) % 65536)
         if machine.is_over and not was_over:
             self.capacity[machine.type.name, machine.region] += 1
 

@@ -104,13 +104,13 @@ class LambdaCloud:
         # Of Lambda's limits: 0.1 is ten times as many requests. None is no limit.
         rate_scale: float | None = None,
         ips: Sequence[str] = ADDRESSES,
-        has_private_ips: bool = True,
+        private_network: str | None = "10.19.0.0",
         quota: int = 64,
     ) -> None:
         self.key, self.clock, self.rate_scale = key, clock, rate_scale
         # 403 for whatever is asked.
         self.is_inactive = False
-        self.account = Account(clock, boot_seconds, end_seconds, linger_seconds, ips, has_private_ips, quota)
+        self.account = Account(clock, boot_seconds, end_seconds, linger_seconds, ips, private_network, quota)
         self.log: collections.deque[Asked] = collections.deque()
         self._logged = 0
         self._faults: list[Fault] = []

@@ -1,17 +1,7 @@
-# What `gotoni tokenizer` does on a machine, here or through ssh: sh -c THIS gotoni VERB SOCKET ARGUMENTS…
-# Answers are lines "word value" on standard output; what went wrong is on standard error, the last lines count.
-set -u
-umask 077
-export LC_ALL=C
+# What `gotoni tokenizer` does on a machine, here or through ssh, after service.sh: VERB SOCKET ARGUMENTS…
 data=${XDG_DATA_HOME:-$HOME/.local/share}/gotoni/tokenizer
-state=${XDG_STATE_HOME:-$HOME/.local/state}/gotoni
 verb=$1 socket=$2
 shift 2
-
-fail() {
-    printf '%s\n' "$1" >&2
-    exit 1
-}
 
 # The program's own default, and where systemd would have put it for those that ssh gives no such variable.
 if [ -n "${XDG_RUNTIME_DIR:-}" ]; then
@@ -34,31 +24,10 @@ file=$state/tokenizer
 [ "$socket" = "$default" ] || file=$file$(printf %s "$socket" | tr / %)
 log=$file.log
 
-# PID: "PID START BOOT" if it lives. Numbers of processes are given out again; with the start and the boot it is that one.
-identity() {
-    found=$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null) || return 1
-    case $found in '' | Z* | X*) return 1 ;; esac
-    printf '%s %s %s\n' "$1" "$(printf %s "$found" | cut -d' ' -f20)" "$(cat /proc/sys/kernel/random/boot_id)"
-}
-
-# Sets pid and label to the process that was started for the socket, if it lives; foreign to one that has its number.
-recall() {
-    pid='' label='' foreign='' written=''
-    [ -f "$file.pid" ] || return 1
-    { IFS= read -r written && IFS= read -r label; } <"$file.pid"
-    number=${written%% *}
-    case $number in '' | *[!0-9]*) return 1 ;; esac
-    now=$(identity "$number") || return 1
-    if [ "$now" = "$written" ]; then pid=$number; else foreign=$number label='' && return 1; fi
-}
-
 look() {
-    recall || true
-    printf 'socket %s\nlog %s\n' "$socket" "$log"
+    printf 'socket %s\n' "$socket"
     [ -S "$socket" ] && echo "exists yes"
-    [ -n "$pid" ] && printf 'pid %s\nlabel %s\n' "$pid" "$label"
-    [ -n "$foreign" ] && printf 'foreign %s\n' "$foreign"
-    true
+    report
 }
 
 # What is there already of what `deploy` puts on a machine.
@@ -109,74 +78,29 @@ start() {
     how=$1 seconds=$2 label_wanted=$3 program=$4
     end=$(($(date +%s) + seconds))
     shift 4
-    mkdir -p "$state"
-    # Of two that start at once, the second finds what the first has started.
-    exec 9>"$file.lock"
-    flock -w "$seconds" 9 || fail "Another start is under way."
+    lock "$seconds"
     if ! recall; then
         [ -n "$program" ] || [ ! -x "$data/venv/bin/gotoni-tokenizer" ] || program=$data/venv/bin/gotoni-tokenizer
         program=$(command -v "${program:-gotoni-tokenizer}") || { echo "missing program" && exit 1; }
-        [ -f "$log" ] && mv -f "$log" "$log.old"
-        : >"$log"
-        spawn "$how" "$@"
-        { identity "$pid" || echo; } >"$file.pid" 2>/dev/null
-        printf '%s\n' "$label_wanted" >>"$file.pid"
+        count=$#
+        while [ "$count" -gt 0 ]; do
+            model=$1
+            shift
+            # A model that `deploy` brought can be named as it was there.
+            [ ! -e "$model" ] && [ -d "$data/models/$model" ] && model=$data/models/$model
+            set -- "$@" --model "$model"
+            count=$((count - 1))
+        done
+        spawn "$how" "$label_wanted" "$program" "$@" --socket "$socket"
     fi
     printf 'socket %s\nlog %s\n' "$socket" "$log"
     while ! grep -q '^gotoni-tokenizer listening on ' "$log"; do
-        if ! recall; then
-            rm -f "$file.pid"
-            tail -n 10 "$log" >&2
-            echo "died $log" && exit 1
-        fi
+        recall || died
         [ "$(date +%s)" -lt "$end" ] || { printf 'slow %s\n' "$pid" && exit 124; }
         sleep 0.1
     done
     recall
     printf 'pid %s\n' "$pid"
-}
-
-# Starts `program`, so that it stays when we go; sets pid. Under the user's systemd where that stays too.
-spawn() {
-    how=$1
-    shift
-    count=$#
-    while [ "$count" -gt 0 ]; do
-        model=$1
-        shift
-        # A model that `deploy` brought can be named as it was there.
-        [ ! -e "$model" ] && [ -d "$data/models/$model" ] && model=$data/models/$model
-        set -- "$@" --model "$model"
-        count=$((count - 1))
-    done
-    set -- "$program" "$@" --socket "$socket"
-    unit=gotoni-tokenizer-$$
-    if [ "$how" = host ] && loginctl enable-linger >/dev/null 2>&1 &&
-        systemd-run --user --quiet --collect --unit "$unit" -p Type=exec -p "StandardOutput=append:$log" \
-            -p "StandardError=append:$log" -- "$@" >/dev/null 2>&1 9>&-; then
-        pid=$(systemctl --user show -p MainPID --value "$unit")
-    else
-        setsid nohup "$@" >>"$log" 2>&1 </dev/null 9>&- &
-        pid=$!
-    fi
-}
-
-# SECONDS: ends what was started for the socket, nothing else.
-stop() {
-    end=$(($(date +%s) + $1))
-    if ! recall; then
-        [ -n "$foreign" ] && printf 'foreign %s\n' "$foreign"
-        rm -f "$file.pid"
-        echo "none $socket" && exit 0
-    fi
-    stopped=$pid
-    kill -TERM "$pid" || exit 1
-    while recall; do
-        [ "$(date +%s)" -lt "$end" ] || { printf 'slow %s\n' "$pid" && exit 124; }
-        sleep 0.05
-    done
-    rm -f "$file.pid"
-    printf 'stopped %s\n' "$stopped"
 }
 
 # PATH OUTPUT: of a model's folder what a tokenizer needs, as the same bytes each time.

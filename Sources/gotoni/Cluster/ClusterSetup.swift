@@ -1,0 +1,190 @@
+import ArgumentParser
+import Foundation
+
+/// What a cluster is to be; what is not given stays as it was, or is as by default.
+struct ClusterWishes: ParsableArguments {
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp(
+            "The machines: names of the cloud's, or USER@HOST (default: the cloud's that run).", valueName: "NAME"))
+    var nodes: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "sglang (default), vllm, simulated (needs no GPU), or external: one that runs.", valueName: "KIND"))
+    var engine: EngineKind?
+
+    @Option(help: ArgumentHelp("The model, as the engine names it.", valueName: "NAME")) var model: String?
+    @Option(help: ArgumentHelp("The engine's container image.", valueName: "IMAGE")) var image: String?
+    @Option(
+        name: [.customLong("tp"), .customLong("tensor-parallel")],
+        help: ArgumentHelp("GPUs that work on one request (default: 1).", valueName: "N"))
+    var tensorParallel: Int?
+    @Option(help: ArgumentHelp("The engines' port (default: 8080).", valueName: "N")) var enginePort: Int?
+
+    @Option(help: ArgumentHelp("The balancers' port (default: 8000).", valueName: "N")) var port: Int?
+    @Option(help: ArgumentHelp("How balancers choose: gorgo (default), prefix-tree, least-load, …", valueName: "NAME"))
+    var strategy: String?
+    @Option(help: ArgumentHelp("Most requests at an engine (default: 100).", valueName: "N")) var maxConcurrent: Int?
+    @Option(help: ArgumentHelp("Below so many at the engine a request stays (default: 0).", valueName: "N"))
+    var runningThreshold: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "How machines reach one another: private, public, or auto: private in one region (default).",
+            valueName: "NAME"))
+    var network = Network.auto
+
+    enum Network: String, ExpressibleByArgument { case auto, `private`, `public` }
+
+    func validate() throws {
+        for port in [port, enginePort].compactMap({ $0 }) { try HTTP.Place.check(port: port) }
+        guard tensorParallel ?? 1 >= 1, maxConcurrent ?? 1 >= 1, runningThreshold ?? 0 >= 0 else {
+            throw ValidationError("--tp and --max-concurrent are 1 or more, --running-threshold is 0 or more.")
+        }
+    }
+
+    /// The engine: one of another kind begins anew.
+    func engine(after before: Cluster.Engine?, _ arguments: [String]) -> Cluster.Engine {
+        let kind = engine ?? before?.kind ?? .sglang
+        let last = before?.kind == kind ? before : nil
+        return Cluster.Engine(
+            kind: kind, port: enginePort ?? last?.port ?? 8080, model: model ?? last?.model ?? kind.model,
+            image: image ?? last?.image ?? kind.image, tensorParallel: tensorParallel ?? last?.tensorParallel ?? 1,
+            arguments: arguments.isEmpty ? last?.arguments ?? [] : arguments)
+    }
+
+    func balancer(after before: Cluster.Balancer?) -> Cluster.Balancer {
+        Cluster.Balancer(
+            port: port ?? before?.port ?? 8000, strategy: strategy ?? before?.strategy ?? "gorgo",
+            maxConcurrent: maxConcurrent ?? before?.maxConcurrent ?? 100,
+            runningThreshold: runningThreshold ?? before?.runningThreshold ?? 0)
+    }
+
+    /// Where each machine listens, and by what address the others reach it.
+    func members(_ found: [MachineOptions.Found]) throws(CommandError) -> [Cluster.Member] {
+        let regions = Set(found.map { $0.machine?.region ?? "-" })
+        let hasPrivate = found.allSatisfy { $0.machine?.privateIp != nil }
+        let isPrivate = network == .private || network == .auto && hasPrivate && regions.count == 1
+        guard !isPrivate || hasPrivate else {
+            throw CommandError("Not all of the machines have a private address; say --network public.", exitCode: 2)
+        }
+        return found.map { each in
+            let own = isPrivate ? each.machine?.privateIp : nil
+            let address = own ?? each.machine?.ip ?? String(each.name.split(separator: "@").last ?? "")
+            return Cluster.Member(
+                name: each.name, key: each.key, listen: own ?? Cluster.anywhere, address: address,
+                region: each.machine?.region ?? "-")
+        }
+    }
+}
+
+struct ClusterSetup: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "setup",
+        abstract: "Make machines a cluster: an engine and a balancer on each, which know one another.",
+        discussion: """
+            Looks what is there, does what is missing, and looks again; started anew it does what is left. An engine of \
+            another kind, model or image replaces the one that runs. The token for Hugging Face's hub is taken from \
+            HF_TOKEN. Words behind -- are for the engine.
+
+            Engines and balancers listen where the other machines reach them: engines ask for no key, so nobody else \
+            may reach these ports. On Lambda the cluster's ruleset sees to that; elsewhere your firewall has to.
+
+            Example:
+              gotoni cluster setup --engine sglang --model Qwen/Qwen3-8B --tp 1 -- --mem-fraction-static 0.85
+            """)
+
+    @OptionGroup var wishes: ClusterWishes
+    @Argument(parsing: .postTerminator, help: ArgumentHelp("For the engine, as they are.", valueName: "WORDS"))
+    var engineArguments: [String] = []
+    @Option(help: ArgumentHelp("How long an engine may load its model.", valueName: "TIME"))
+    var engineTimeout = WaitTime(seconds: 1800)
+    @Flag(help: "Only look, and print what would be done.") var dryRun = false
+    @OptionGroup var options: ClusterOptions
+
+    private static let defaultName = "gotoni"
+
+    func run() async throws {
+        let name = options.name ?? (Cluster.names().count == 1 ? Cluster.names()[0] : Self.defaultName)
+        let before = try Cluster.read(name)
+        let found = try await machines(before)
+        let cluster = Cluster(
+            name: name,
+            provider: found.contains { $0.machine != nil }
+                ? try CloudOptions.chosen(options.machines.provider)?.name : nil,
+            members: try wishes.members(found), engine: wishes.engine(after: before?.engine, engineArguments),
+            balancer: wishes.balancer(after: before?.balancer), proxy: before?.proxy,
+            meshKey: before?.meshKey ?? Cluster.secret(), adminToken: before?.adminToken ?? Cluster.secret())
+        // What was begun can be found, and ended.
+        if !dryRun { try cluster.write() }
+        try await Work.with(cluster, programs: NodePlan.programs(for: cluster.engine.kind)) { work in
+            try await options.withNodes(of: cluster) { nodes in
+                var reports = await options.carryOut(on: nodes, isDry: dryRun) { member in
+                    let plan = work.plan(for: member, engineTimeout.duration)
+                    return plan.preparation + work.programs.steps + [plan.engineStep, plan.balancerStep]
+                }
+                if !dryRun, !reports.contains(where: \.hasFailed) {
+                    let mesh = await Mesh.check(nodes, cluster)
+                    for (index, report) in mesh.enumerated() { reports[index].append(report) }
+                }
+                try options.show(reports)
+                if !dryRun, !reports.contains(where: \.hasFailed), !options.json { say(cluster) }
+                try ClusterOptions.finish(reports)
+            }
+        }
+    }
+
+    /// Those that are named, those of before, or the cloud's that run.
+    private func machines(_ before: Cluster?) async throws -> [MachineOptions.Found] {
+        let known = before?.members.map(\.key) ?? []
+        let names = wishes.nodes.isEmpty ? known : wishes.nodes.flatMap { $0.split(separator: ",").map(String.init) }
+        if !names.isEmpty { return try await options.machines.find(names) }
+        guard let cloud = try CloudOptions.chosen(options.machines.provider) else {
+            throw CommandError(
+                "Which machines? Name them with --nodes USER@HOST …, or set a cloud's credentials.", exitCode: 2)
+        }
+        let running = try await cloud.machines().filter(\.isRunning).sorted { ($0.label, $0.id) < ($1.label, $1.id) }
+        guard !running.isEmpty else {
+            throw CommandError("There are no machines; gotoni launch rents some.", exitCode: 5)
+        }
+        return try await options.machines.find(running.map(\.id))
+    }
+
+    private func say(_ cluster: Cluster) {
+        let first = cluster.members.first.map { Cluster.url($0, cluster.balancer.port) } ?? ""
+        print("\nAsk any of them, such as \(first)/v1/chat/completions; gotoni cluster status says how it goes.")
+    }
+}
+
+/// What a command on a cluster sends: programs, and files with what nobody else may see. They end with the command.
+struct Work: Sendable {
+    var cluster: Cluster
+    var programs: SentPrograms
+    private var secrets: String
+    private var token: String?
+
+    static func with(_ cluster: Cluster, programs: [String], _ body: (Work) async throws -> Void) async throws {
+        let folder = try Files.temporaryFolder()
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try Files.write(cluster.secrets, to: folder + "/secrets")
+        var token: String?
+        if let text = ProcessInfo.processInfo.environment["HF_TOKEN"], !text.isEmpty {
+            token = folder + "/token"
+            try Files.write(text, to: folder + "/token")
+        }
+        let local = try await SentPrograms(programs)
+        defer { local.remove() }
+        try await body(Work(cluster: cluster, programs: local, secrets: folder + "/secrets", token: token))
+    }
+
+    func plan(for member: Cluster.Member, _ engineLimit: Duration = .seconds(1800)) -> NodePlan {
+        NodePlan(cluster: cluster, member: member, secrets: secrets, token: token, engineLimit: engineLimit)
+    }
+
+    /// A balancer or proxy of ours on `member`.
+    func service(_ name: String, program: String, _ words: [String], place: String, path: String) -> Step {
+        NodePlan.service(
+            name, program: program, words, secrets: secrets, place: place, path: path, token: cluster.adminToken)
+    }
+}

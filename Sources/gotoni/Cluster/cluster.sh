@@ -1,0 +1,204 @@
+# What `gotoni cluster` does on a machine, after service.sh: VERB ARGUMENTS…
+# A verb that looks says "holds WHAT" or "wants WHAT", what would be done; what cannot be made so is an error.
+data=${XDG_DATA_HOME:-$HOME/.local/share}/gotoni
+verb=$1
+shift
+
+holds() {
+    printf 'holds %s\n' "$1"
+    exit 0
+}
+
+wants() {
+    printf 'wants %s\n' "$1"
+    exit 0
+}
+
+# NAME: the service that is meant.
+choose() { file=$state/$1 log=$state/$1.log; }
+
+# ARCHITECTURE GLIBC GIB: what the programs need.
+look_system() {
+    found=$(uname -m)
+    [ "$found" = "$1" ] || fail "This is a machine of $found, and the programs are for $1."
+    libc=$(getconf GNU_LIBC_VERSION 2>/dev/null | cut -d' ' -f2)
+    [ "$(printf '%s\n%s\n' "$2" "$libc" | sort -V | head -n 1)" = "$2" ] ||
+        fail "Its glibc is ${libc:-none}; the programs want $2 or newer (Ubuntu 22.04)."
+    free=$(df -Pk "$HOME" | awk 'NR == 2 { print int($4 / 1048576) }')
+    [ "$free" -ge "$3" ] || fail "Only $free GiB are free in $HOME, and $3 are wanted."
+    holds "$found, glibc $libc, $free GiB free"
+}
+
+# DRIVER GPUS: the least of both.
+look_driver() {
+    command -v nvidia-smi >/dev/null 2>&1 || fail "There is no nvidia-smi, so no driver for GPUs."
+    lines=$(nvidia-smi --query-gpu=driver_version,name --format=csv,noheader) ||
+        fail "nvidia-smi fails; a restart of the machine may help."
+    version=$(printf '%s\n' "$lines" | head -n 1 | cut -d, -f1)
+    count=$(printf '%s\n' "$lines" | grep -c .)
+    [ "${version%%.*}" -ge "$1" ] ||
+        fail "The driver is $version, and the engine's image wants $1 or newer; an older image may do (--image)."
+    [ "$count" -ge "$2" ] || fail "There are $count GPUs, and the engine wants $2."
+    holds "driver $version,$(printf '%s\n' "$lines" | head -n 1 | cut -d, -f2) x $count"
+}
+
+# Sets docker to what runs it, for who may.
+find_docker() {
+    if docker info >/dev/null 2>&1; then
+        docker=docker
+    elif sudo -n docker info >/dev/null 2>&1; then
+        docker='sudo -n docker'
+    else
+        return 1
+    fi
+}
+
+look_docker() {
+    command -v docker >/dev/null 2>&1 || fail "Docker is not installed (https://docs.docker.com/engine/install)."
+    find_docker || wants "start Docker"
+    holds "Docker $($docker version --format '{{.Server.Version}}')"
+}
+
+act_docker() {
+    sudo -n systemctl start docker || fail "Docker cannot be started without a password."
+    find_docker || fail "Docker was started, and does not answer."
+}
+
+# IMAGE
+look_image() {
+    find_docker || wants "pull $1"
+    $docker image inspect "$1" >/dev/null 2>&1 && holds "$1"
+    wants "pull $1"
+}
+
+act_image() {
+    find_docker || fail "Docker does not answer."
+    $docker pull --quiet "$1"
+}
+
+# The token of Hugging Face's hub is on standard input; it lies where the engine's library looks for it.
+look_token() {
+    cmp -s - "$HOME/.cache/huggingface/token" && holds "as here"
+    wants "send the token"
+}
+
+act_token() {
+    mkdir -p "$HOME/.cache/huggingface"
+    cat >"$HOME/.cache/huggingface/token.part" || fail "The token cannot be written."
+    mv -f "$HOME/.cache/huggingface/token.part" "$HOME/.cache/huggingface/token"
+}
+
+# LABEL: the container that was started with it.
+look_container() {
+    find_docker || wants "start the engine"
+    found=$($docker inspect -f '{{.State.Running}} {{index .Config.Labels "gotoni"}}' gotoni-engine 2>/dev/null)
+    [ "$found" = "true $1" ] && holds "runs"
+    [ -z "$found" ] || wants "replace the engine that is there"
+    wants "start the engine"
+}
+
+# LABEL IMAGE COMMAND…: host's network, because a GPU machine serves nothing else, and because that costs no time.
+act_container() {
+    find_docker || fail "Docker does not answer."
+    label=$1 image=$2
+    shift 2
+    $docker rm -f gotoni-engine >/dev/null 2>&1
+    mkdir -p "$HOME/.cache/huggingface"
+    $docker run -d --name gotoni-engine --label "gotoni=$label" --restart unless-stopped --gpus all --network host \
+        --ipc host --shm-size 32g --ulimit memlock=-1 --ulimit stack=67108864 \
+        -v "$HOME/.cache/huggingface:/root/.cache/huggingface" "$image" "$@" >/dev/null
+}
+
+# Whether the container still runs; otherwise its last words.
+alive_container() {
+    find_docker || fail "Docker does not answer."
+    case $($docker inspect -f '{{.State.Running}} {{.RestartCount}}' gotoni-engine 2>/dev/null) in
+    'true 0') exit 0 ;;
+    esac
+    $docker logs --tail 10 gotoni-engine >&2
+    echo "died gotoni-engine"
+    exit 1
+}
+
+stop_container() {
+    find_docker || fail "Docker does not answer."
+    $docker rm -f gotoni-engine >/dev/null
+}
+
+# PROGRAM SHA256
+look_program() {
+    [ "$(sha256sum "$data/bin/$1" 2>/dev/null | cut -d' ' -f1)" = "$2" ] && holds "$1 as here"
+    wants "send $1"
+}
+
+# PROGRAM SHA256 <GZIP: what runs goes on with what it was started as.
+act_program() {
+    mkdir -p "$data/bin"
+    trap 'rm -f "$data/bin/$1.part"' EXIT
+    gunzip -c >"$data/bin/$1.part" || fail "$data/bin/$1 cannot be written."
+    [ "$(sha256sum <"$data/bin/$1.part" | cut -d' ' -f1)" = "$2" ] || fail "What came is not what was sent."
+    chmod 755 "$data/bin/$1.part" && mv -f "$data/bin/$1.part" "$data/bin/$1"
+}
+
+# SERVICE LABEL <VARIABLES: the process that was started with both.
+look_service() {
+    choose "$1"
+    recall || wants "start $1"
+    [ "$label" = "$2" ] && cmp -s - "$file.env" && holds "process $pid"
+    wants "restart $1"
+}
+
+# SERVICE LABEL SECONDS PROGRAM ARGUMENTS… <VARIABLES: a program that was sent, or another. Variables are a shell's.
+act_service() {
+    choose "$1"
+    name=$1 wanted=$2 seconds=$3 program=$4
+    shift 4
+    lock "$seconds"
+    [ ! -x "$data/bin/$program" ] || program=$data/bin/$program
+    if recall; then halt "$seconds" || fail "The $name that runs (process $pid) does not end."; fi
+    cat >"$file.env" || fail "$file.env cannot be written."
+    # shellcheck disable=SC2016 # for the shell that is started
+    spawn host "$wanted" sh -c 'set -a && . "$1" && shift && exec "$@"' sh "$file.env" "$program" "$@"
+}
+
+# SERVICE: whether it still runs; otherwise its last words.
+alive_service() {
+    choose "$1"
+    recall || died
+}
+
+# SERVICE: its process, if it lives.
+status_service() {
+    choose "$1"
+    report
+}
+
+# Whether the engine's container is there.
+status_container() {
+    find_docker || fail "Docker does not answer."
+    $docker inspect -f 'runs {{.State.Running}}' gotoni-engine 2>/dev/null || true
+}
+
+# SERVICE SECONDS
+stop_service() {
+    choose "$1"
+    stop "$2"
+}
+
+# SERVICE LINES [follow]
+logs() {
+    choose "$1"
+    if [ "$1" = engine ] && [ ! -f "$log" ] && find_docker; then
+        exec $docker logs --tail "$2" ${3:+--follow} gotoni-engine 2>&1
+    fi
+    [ -f "$log" ] || fail "There is no $log: gotoni did not start this here."
+    exec tail -n "$2" ${3:+-F} "$log"
+}
+
+# PORT: who asks, and whether somebody else listens there.
+facts() {
+    printf 'client %s\n' "${SSH_CLIENT%% *}"
+    printf 'time %s\n' "$(date +%s%3N)"
+}
+
+"$verb" "$@"
