@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
-from home import Home, folder, home
+from accounts import KEY, account
+from home import Home, folder
 from lambda_cloud import LambdaCloud
 from machines import make_key
-
-KEY = "a-key"
-# Between requests, in seconds; Lambda's own is 1.
-INTERVAL = "0.01"
-
-
-@contextlib.contextmanager
-def _account(**options: Any) -> Iterator[tuple[Home, LambdaCloud]]:
-    with home() as user, LambdaCloud(key=KEY, boot_seconds=0.05, end_seconds=0.05, **options) as cloud:
-        user.environment |= {
-            "LAMBDA_API_KEY": KEY,
-            "GOTONI_LAMBDA_URL": cloud.url,
-            "GOTONI_LAMBDA_INTERVAL": INTERVAL,
-        }
-        yield user, cloud
-
 
 def _launches(cloud: LambdaCloud) -> int:
     return len(cloud.launches())
@@ -40,7 +23,7 @@ def _keys(user: Home) -> list[dict[str, Any]]:
 
 
 def what_can_be_had_is_shown_with_its_price() -> None:
-    with _account() as (user, _):
+    with account() as (user, _):
         said = user.gotoni("available").ends(0, "gpu_1x_a100", "europe-central-1", "$1.29")
         assert "gpu_8x_b200_sxm6" not in said.out
         user.gotoni("available", "--all").ends(0, "gpu_8x_b200_sxm6")
@@ -53,7 +36,7 @@ def what_can_be_had_is_shown_with_its_price() -> None:
 
 
 def a_machine_is_launched_listed_restarted_and_ended() -> None:
-    with _account() as (user, cloud):
+    with account() as (user, cloud):
         # Nobody can be asked here.
         user.gotoni("launch", "one", "--type", "gpu_1x_a100").ends(2, "$1.29 an hour", "Say --yes")
         user.gotoni("launch", "one", "--type", "gpu_1x_a100", "--dry-run").ends(0, "would launch one", "$30.96 a day")
@@ -79,7 +62,7 @@ def a_machine_is_launched_listed_restarted_and_ended() -> None:
 
 
 def keys_are_added_and_deleted_and_private_ones_never_travel() -> None:
-    with _account() as (user, cloud):
+    with account() as (user, cloud):
         private = folder() / "mine"
         make_key(private)
         user.gotoni("keys", "add", f"{private}.pub").ends(0, "mine: added")
@@ -94,7 +77,7 @@ def keys_are_added_and_deleted_and_private_ones_never_travel() -> None:
 
 
 def what_cannot_be_had_ends_with_six() -> None:
-    with _account() as (user, cloud):
+    with account() as (user, cloud):
         user.gotoni("launch", "x", "-t", "gpu_8x_b200_sxm6", "-y").ends(6, "can be had nowhere now")
         user.gotoni("launch", "x", "-t", "gpu_1x_a100", "-r", "us-west-1", "-y").ends(6, "only in europe-central-1")
         user.gotoni("launch", "x", "-t", "gpu_1x_a100", "--max-price", "1", "-y").ends(6, "more than --max-price")
@@ -107,7 +90,7 @@ def what_cannot_be_had_ends_with_six() -> None:
 
 
 def a_launch_that_got_no_answer_is_not_repeated() -> None:
-    with _account() as (user, cloud):
+    with account() as (user, cloud):
         cloud.cut_next("/instance-operations/launch")
         user.gotoni("launch", "one", "-t", "gpu_1x_a100", "-y").ends(0, "Looking whether one was launched", "active")
         assert _launches(cloud) == 1 and len(_machines(user)) == 1
@@ -118,7 +101,7 @@ def a_launch_that_got_no_answer_is_not_repeated() -> None:
 
 
 def what_passes_is_tried_again() -> None:
-    with _account() as (user, cloud):
+    with account() as (user, cloud):
         for status, code in ((503, "provider/internal-unavailable"), (500, "global/internal"), (429, "x")):
             cloud.fail_next("/instance-types", status, code)
             user.gotoni("available").ends(0, "gpu_1x_a100")
@@ -129,7 +112,7 @@ def what_passes_is_tried_again() -> None:
 def the_pace_is_kept_by_all_processes_together() -> None:
     """The cloud refuses what comes too often: nobody meets that, and without a pace somebody does."""
     for interval, meets in (("0.1", False), ("0", True)):
-        with _account(rate_scale=0.03) as (user, cloud):
+        with account(rate_scale=0.03) as (user, cloud):
             user.environment["GOTONI_LAMBDA_INTERVAL"] = interval
             with concurrent.futures.ThreadPoolExecutor(6) as pool:
                 said = list(pool.map(lambda _: user.gotoni("available"), range(6)))
@@ -140,7 +123,7 @@ def the_pace_is_kept_by_all_processes_together() -> None:
 
 
 def who_may_not_is_told() -> None:
-    with _account() as (user, cloud):
+    with account() as (user, cloud):
         user.environment["LAMBDA_API_KEY"] = "wrong"
         user.gotoni("list").ends(4, "global/invalid-api-key", "Is LAMBDA_API_KEY right?")
         del user.environment["LAMBDA_API_KEY"]

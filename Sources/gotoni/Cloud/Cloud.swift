@@ -18,6 +18,31 @@ protocol Cloud: Sendable {
     func delete(key id: String) async throws(CommandError)
     /// Nil: it cannot be reached now.
     func link(to machine: CloudMachine) -> MachineLink?
+
+    func rename(_ id: String, to name: String) async throws(CommandError)
+
+    func fileSystems() async throws(CommandError) -> [CloudFileSystem]
+    /// What a machine can be launched with by this name or id. Errors: 5.
+    func fileSystem(_ name: String) async throws(CommandError) -> CloudFileSystem
+    func create(fileSystem name: String, region: String) async throws(CommandError) -> CloudFileSystem
+    /// With all that is on it. One that is gone already is no error.
+    func delete(fileSystem id: String) async throws(CommandError)
+}
+
+/// Of clouds that lack them.
+extension Cloud {
+    private func lacks(_ what: String) -> CommandError { CommandError("\(name) has no \(what).", exitCode: 2) }
+
+    func rename(_ id: String, to name: String) async throws(CommandError) { throw lacks("other names for machines") }
+
+    func fileSystems() async throws(CommandError) -> [CloudFileSystem] { throw lacks("file systems") }
+    func fileSystem(_ name: String) async throws(CommandError) -> CloudFileSystem {
+        try await fileSystems().one(named: name)
+    }
+    func create(fileSystem name: String, region: String) async throws(CommandError) -> CloudFileSystem {
+        throw lacks("file systems")
+    }
+    func delete(fileSystem id: String) async throws(CommandError) { throw lacks("file systems") }
 }
 
 struct MachineType: Encodable, Sendable {

@@ -5,7 +5,7 @@ struct LambdaCloud: Cloud {
     let name = "lambda"
     /// Lambda takes a request a second, and a launch every twelve (the OpenAPI document's introduction).
     private static let launchTurns = 12.0
-    private static let mostTries = 6
+    static let mostTries = 6
 
     let pause: Duration
     private let service: JSONService
@@ -26,7 +26,7 @@ struct LambdaCloud: Cloud {
     private struct Envelope<Payload: Decodable>: Decodable { var data: Payload }
 
     /// Nobody knows whether it was done.
-    private static func isUnanswered(_ failure: JSONService.Failure) -> Bool {
+    static func isUnanswered(_ failure: JSONService.Failure) -> Bool {
         switch failure {
         case .http(.closed), .http(.timeout): true
         case .refused(let status, let problem):
@@ -40,7 +40,7 @@ struct LambdaCloud: Cloud {
     }
 
     /// `repeats`: it may be asked twice.
-    private func call<Payload: Decodable>(
+    func call<Payload: Decodable>(
         _ method: HTTP.Method, _ path: String, _ body: Data? = nil, repeats: Bool, isLaunch: Bool = false
     ) async throws(JSONService.Failure) -> Payload? {
         var tries = 0
@@ -60,7 +60,7 @@ struct LambdaCloud: Cloud {
     }
 
     /// The same, with failures in words.
-    private func ask<Payload: Decodable>(
+    func ask<Payload: Decodable>(
         _ method: HTTP.Method, _ path: String, _ body: (some Encodable)? = String?.none, repeats: Bool = true
     ) async throws(CommandError) -> Payload {
         let found: Payload?
@@ -73,7 +73,7 @@ struct LambdaCloud: Cloud {
         return found
     }
 
-    private func sentence(_ failure: JSONService.Failure) -> CommandError {
+    func sentence(_ failure: JSONService.Failure) -> CommandError {
         var error = service.sentence(failure)
         if case .refused(_, let problem?) = failure, let code = problem.error.code {
             error.sentence += " (\(code))"
@@ -88,7 +88,7 @@ struct LambdaCloud: Cloud {
         return error
     }
 
-    private static func encoded(_ body: (some Encodable)?) -> Data? {
+    static func encoded(_ body: (some Encodable)?) -> Data? {
         guard let body else { return nil }
         let encoder = JSONEncoder()
         encoder.keyEncodingStrategy = .convertToSnakeCase
@@ -114,7 +114,7 @@ struct LambdaCloud: Cloud {
         var priceCentsPerHour: Int
         var specs: Specs
     }
-    private struct Region: Decodable { var name: String }
+    struct Region: Decodable { var name: String }
 
     func types() async throws(CommandError) -> [MachineType] {
         let found: [String: TypeItem] = try await ask(.get, "/instance-types")
@@ -183,8 +183,8 @@ struct LambdaCloud: Cloud {
             Launch(
                 regionName: order.region, instanceTypeName: order.type, sshKeyNames: [order.key],
                 fileSystemNames: order.fileSystem.map { [$0] }, name: order.name,
-                image: order.imageFamily.map { .init(family: $0) }, tags: tags.map { Tag(key: $0.key, value: $0.value) }
-            ))
+                image: order.imageFamily.map { .init(family: $0) },
+                tags: tags.map { Tag(key: $0.key, value: $0.value) }))
         for _ in 0..<3 {
             do throws(JSONService.Failure) {
                 let answer: Launched? = try await call(
@@ -202,7 +202,7 @@ struct LambdaCloud: Cloud {
     }
 
     private struct IDs: Encodable { var instanceIds: [String] }
-    private struct Nothing: Decodable {}
+    struct Nothing: Decodable {}
 
     func restart(_ ids: [String]) async throws(CommandError) {
         let _: Nothing = try await ask(.post, "/instance-operations/restart", IDs(instanceIds: ids), repeats: false)
@@ -230,6 +230,12 @@ struct LambdaCloud: Cloud {
             SSHHost(
                 alias: "gotoni-\(machine.id)", address: ip, user: Self.user, identity: isOwn ? OwnKey.path : nil,
                 isOnlyKey: isOwn))
+    }
+
+    private struct NewName: Encodable { var name: String }
+
+    func rename(_ id: String, to name: String) async throws(CommandError) {
+        let _: Nothing = try await ask(.post, "/instances/\(JSONService.quoted(id))", NewName(name: name))
     }
 
     // MARK: Keys

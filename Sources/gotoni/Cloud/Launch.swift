@@ -24,7 +24,7 @@ struct Launch: AsyncParsableCommand {
     @Option(help: ArgumentHelp("How many.", valueName: "N")) var count = 1
     @Option(help: ArgumentHelp("The family of the image, such as lambda-stack-22-04.", valueName: "FAMILY"))
     var image: String?
-    @Option(name: [.short, .long], help: ArgumentHelp("A file system of that region.", valueName: "NAME"))
+    @Option(name: [.short, .long], help: ArgumentHelp("A file system of that region, or its id.", valueName: "NAME"))
     var filesystem: String?
     @Option(help: ArgumentHelp("A key that the cloud has, instead of gotoni's own.", valueName: "NAME"))
     var sshKey: String?
@@ -49,7 +49,9 @@ struct Launch: AsyncParsableCommand {
     func run() async throws {
         let cloud = try options.cloud()
         let now = Int(Date().timeIntervalSince1970)
-        let (found, place) = try await choose(cloud)
+        let shared: CloudFileSystem?
+        if let filesystem { shared = try await cloud.fileSystem(filesystem) } else { shared = nil }
+        let (found, place) = try await choose(cloud, shared)
         let cost = found.priceCentsPerHour * count
         let base = names.first ?? named ?? "gotoni-\(now)"
         let wanted = count == 1 ? [base] : (1...count).map { "\(base)-\($0)" }
@@ -68,7 +70,7 @@ struct Launch: AsyncParsableCommand {
                 Progress.say("launching \(name)")
                 let order = LaunchOrder(
                     mark: UUID().uuidString.lowercased(), name: name, type: type, region: place, key: key,
-                    imageFamily: image, fileSystem: filesystem, tags: labels, time: now)
+                    imageFamily: image, fileSystem: shared?.name, tags: labels, time: now)
                 ids.append(try await cloud.launch(order))
             }
         } catch {
@@ -84,8 +86,8 @@ struct Launch: AsyncParsableCommand {
         print(options.json ? try JSONText.of(machines) : CloudMachine.table(machines))
     }
 
-    /// The type, and the region it is to be had in.
-    private func choose(_ cloud: any Cloud) async throws -> (MachineType, String) {
+    /// The type, and the region it is to be had in: that of the file system, if it must have `shared`.
+    private func choose(_ cloud: any Cloud, _ shared: CloudFileSystem?) async throws -> (MachineType, String) {
         let types = try await cloud.types()
         guard let found = types.first(where: { $0.name == type }) else {
             throw CommandError(
@@ -95,6 +97,16 @@ struct Launch: AsyncParsableCommand {
             throw CommandError(
                 "\(type) costs \(Money.text(cents: found.priceCentsPerHour)) an hour, more than --max-price.",
                 exitCode: 6)
+        }
+        if let shared, let home = shared.region {
+            guard region == "auto" || region == home else {
+                throw CommandError(
+                    "The file system \(shared.name) is in \(home); a machine in \(region) cannot have it. "
+                        + "Say --region \(home), or name another one.", exitCode: 2)
+            }
+            if found.regions.contains(home) { return (found, home) }
+            throw CommandError(
+                "\(type) cannot be had in \(home) now, where the file system \(shared.name) is.", exitCode: 6)
         }
         if region == "auto", let first = found.regions.first { return (found, first) }
         if found.regions.contains(region) { return (found, region) }

@@ -23,10 +23,27 @@ extension CloudMachine {
         }
     }
 
-    static func table(_ machines: [CloudMachine]) -> String {
-        var table = TextTable(heading, leading: 6)
+    /// What --wide shows besides, behind the id.
+    private static let further = ["PRIVATE IP", "KEYS", "TAGS"]
+
+    private var details: [String] {
+        // What gotoni knows its launches by says nothing to people.
+        let named = tags.filter { !$0.key.hasPrefix("gotoni-launch") }.sorted { $0.key < $1.key }
+            .map { "\($0.key)=\($0.value)" }
+        return [
+            privateIp ?? "-", sshKeyNames.joined(separator: ", "), named.isEmpty ? "-" : named.joined(separator: ", "),
+        ]
+    }
+
+    static func table(_ machines: [CloudMachine], isWide: Bool = false) -> String {
+        let words = 6
+        let added = isWide ? further : []
+        var table = TextTable(heading.prefix(words) + added + heading.dropFirst(words), leading: words + added.count)
         let now = Int(Date().timeIntervalSince1970)
-        for machine in machines { table.add(machine.row(now: now)) }
+        for machine in machines {
+            let row = machine.row(now: now)
+            table.add(row.prefix(words) + (isWide ? machine.details : []) + row.dropFirst(words))
+        }
         return table.lines.joined(separator: "\n")
     }
 }

@@ -4,13 +4,14 @@ import Foundation
 struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "The machines there are, and what they have cost so far.")
 
+    @Flag(help: "Also private addresses, keys and tags.") var wide = false
     @OptionGroup var options: CloudOptions
 
     func run() async throws {
         let machines = try await options.cloud().machines().sorted { ($0.label, $0.id) < ($1.label, $1.id) }
         if options.json { return print(try JSONText.of(machines)) }
         guard !machines.isEmpty else { return print("There are no machines.") }
-        print(CloudMachine.table(machines))
+        print(CloudMachine.table(machines, isWide: wide))
         let running = machines.filter(\.isRunning)
         let cost = running.reduce(0) { $0 + $1.priceCentsPerHour }
         print("\n\(running.count) running, \(Money.text(cents: cost)) an hour")
