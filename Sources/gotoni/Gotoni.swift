@@ -17,7 +17,7 @@ struct Gotoni: AsyncParsableCommand {
                 name: "Machines",
                 subcommands: [
                     Available.self, Launch.self, List.self, Kill.self, Restart.self, Price.self, Wait.self, Keys.self,
-                    Rename.self, FileSystems.self, SSHConfig.self,
+                    Rename.self, FileSystems.self, Firewall.self, SSHConfig.self,
                 ]),
             CommandGroup(
                 name: "On machines",

@@ -27,6 +27,20 @@ protocol Cloud: Sendable {
     func create(fileSystem name: String, region: String) async throws(CommandError) -> CloudFileSystem
     /// With all that is on it. One that is gone already is no error.
     func delete(fileSystem id: String) async throws(CommandError)
+
+    /// There all ports are open, whatever rules say.
+    var regionsWithoutFirewall: [String] { get }
+    /// All there are, the account's first.
+    func rulesets() async throws(CommandError) -> [FirewallRuleset]
+    func replace(rulesOf id: String, by rules: [FirewallRule]) async throws(CommandError)
+    /// One that is gone already is no error.
+    func delete(ruleset id: String) async throws(CommandError)
+    /// The id of the ruleset for a cluster's machines, made if there is none; in it comes SSH, as by the account's rules.
+    /// Nil: the cloud has no firewall there.
+    func ruleset(_ name: String, region: String) async throws(CommandError) -> String?
+    /// Lets in what the ruleset does not yet let in; makes the ruleset if there is none. What was added.
+    func allow(_ rules: [FirewallRule], ruleset name: String, region: String) async throws(CommandError)
+        -> [FirewallRule]
 }
 
 /// Of clouds that lack them.
@@ -43,6 +57,15 @@ extension Cloud {
         throw lacks("file systems")
     }
     func delete(fileSystem id: String) async throws(CommandError) { throw lacks("file systems") }
+
+    var regionsWithoutFirewall: [String] { [] }
+    func rulesets() async throws(CommandError) -> [FirewallRuleset] { throw lacks("firewall") }
+    func replace(rulesOf id: String, by rules: [FirewallRule]) async throws(CommandError) { throw lacks("firewall") }
+    func delete(ruleset id: String) async throws(CommandError) { throw lacks("firewall") }
+    func ruleset(_ name: String, region: String) async throws(CommandError) -> String? { nil }
+    func allow(
+        _ rules: [FirewallRule], ruleset name: String, region: String
+    ) async throws(CommandError) -> [FirewallRule] { [] }
 }
 
 struct MachineType: Encodable, Sendable {
@@ -75,6 +98,8 @@ struct CloudMachine: Encodable, Sendable {
     /// Seconds since 1970, if gotoni launched it.
     var launchedAt: Int?
     var tags: [String: String]
+    /// Ids of the firewall's rulesets it was launched with.
+    var rulesets: [String] = []
 
     var label: String { name ?? String(id.prefix(8)) }
 
@@ -91,6 +116,8 @@ struct LaunchOrder: Sendable {
     var imageFamily: String?
     var fileSystem: String?
     var tags: [String: String] = [:]
+    /// The id of a ruleset of that region.
+    var ruleset: String?
     /// Seconds since 1970.
     var time: Int
 }

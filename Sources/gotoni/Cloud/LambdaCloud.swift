@@ -146,7 +146,9 @@ struct LambdaCloud: Cloud {
         var instanceType: TypeDocument
         var sshKeyNames: [String]
         var tags: [Tag]?
+        var firewallRulesets: [RulesetEntry]?
     }
+    private struct RulesetEntry: Codable { var id: String }
     /// Tags of ours; their names must match ^[a-z][a-z0-9-:]+$.
     private static let markTag = "gotoni-launch"
     private static let timeTag = "gotoni-launched-at"
@@ -160,7 +162,8 @@ struct LambdaCloud: Cloud {
                 type: instance.instanceType.name, region: instance.region.name,
                 status: CloudMachine.Status(rawValue: instance.status) ?? .other, ip: instance.ip,
                 privateIp: instance.privateIp, priceCentsPerHour: instance.instanceType.priceCentsPerHour,
-                sshKeyNames: instance.sshKeyNames, launchedAt: tags[Self.timeTag].flatMap { Int($0) }, tags: tags)
+                sshKeyNames: instance.sshKeyNames, launchedAt: tags[Self.timeTag].flatMap { Int($0) }, tags: tags,
+                rulesets: (instance.firewallRulesets ?? []).map(\.id))
         }
     }
 
@@ -173,6 +176,7 @@ struct LambdaCloud: Cloud {
         var name: String
         var image: Image?
         var tags: [Tag]
+        var firewallRulesets: [RulesetEntry]?
     }
     private struct Launched: Decodable { var instanceIds: [String] }
 
@@ -184,7 +188,8 @@ struct LambdaCloud: Cloud {
                 regionName: order.region, instanceTypeName: order.type, sshKeyNames: [order.key],
                 fileSystemNames: order.fileSystem.map { [$0] }, name: order.name,
                 image: order.imageFamily.map { .init(family: $0) },
-                tags: tags.map { Tag(key: $0.key, value: $0.value) }))
+                tags: tags.map { Tag(key: $0.key, value: $0.value) },
+                firewallRulesets: order.ruleset.map { [RulesetEntry(id: $0)] }))
         for _ in 0..<3 {
             do throws(JSONService.Failure) {
                 let answer: Launched? = try await call(

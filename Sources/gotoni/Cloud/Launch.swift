@@ -30,6 +30,10 @@ struct Launch: AsyncParsableCommand {
     var sshKey: String?
     @Option(name: .customLong("tag"), help: ArgumentHelp("A tag; repeat for more.", valueName: "KEY=VALUE"))
     var tags: [String] = []
+    @Option(
+        help: ArgumentHelp(
+            "They belong to this cluster: with a tag, and a firewall ruleset gotoni-NAME-REGION.", valueName: "NAME"))
+    var cluster: String?
     @Option(help: ArgumentHelp("Only for no more than this an hour, each.", valueName: "DOLLARS"))
     var maxPrice: Double?
     @Flag(name: .customLong("wait"), inversion: .prefixedNo, help: "Wait until they are active.") var waits = true
@@ -49,6 +53,7 @@ struct Launch: AsyncParsableCommand {
     func run() async throws {
         let cloud = try options.cloud()
         let now = Int(Date().timeIntervalSince1970)
+        if let cluster { try ClusterName.check(cluster) }
         let shared: CloudFileSystem?
         if let filesystem { shared = try await cloud.fileSystem(filesystem) } else { shared = nil }
         let (found, place) = try await choose(cloud, shared)
@@ -63,14 +68,19 @@ struct Launch: AsyncParsableCommand {
         let key: String
         if let sshKey { key = sshKey } else { key = try await OwnKey.name(in: cloud) }
         let pairs = tags.map { $0.split(separator: "=", maxSplits: 1).map(String.init) }
-        let labels = Dictionary(pairs.map { ($0[0], $0[1]) }) { $1 }
+        var labels = Dictionary(pairs.map { ($0[0], $0[1]) }) { $1 }
+        var ruleset: String?
+        if let cluster {
+            labels[ClusterName.tag] = cluster
+            ruleset = try await cloud.ruleset(FirewallRuleset.name(cluster: cluster, region: place), region: place)
+        }
         var ids: [String] = []
         do {
             for name in wanted {
                 Progress.say("launching \(name)")
                 let order = LaunchOrder(
                     mark: UUID().uuidString.lowercased(), name: name, type: type, region: place, key: key,
-                    imageFamily: image, fileSystem: shared?.name, tags: labels, time: now)
+                    imageFamily: image, fileSystem: shared?.name, tags: labels, ruleset: ruleset, time: now)
                 ids.append(try await cloud.launch(order))
             }
         } catch {
