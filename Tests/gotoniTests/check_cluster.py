@@ -18,6 +18,11 @@ def a_cluster_serves_from_launch_to_kill() -> None:
 
         said = it.gotoni(*it.setup).ends(0, "node-1", "node-2", "mesh", "1 peers answer", "gotoni cluster status")
         assert "MACHINE" in said.out and "send gotoni-lb" in said.err
+        (ruleset,) = it.gotoni("firewall", "list", "--json").ends(0).json()[1:]
+        let_in = {(rule["source_network"], *rule["port_range"]) for rule in ruleset["rules"]}
+        addresses = [each["address"] for each in it.file()["members"]]
+        wanted = {(f"{address}/32", port, port) for address in addresses for port in (it.port, it.engine_port)}
+        assert let_in >= wanted | {("127.0.0.1/32", it.port, it.port)} and ("0.0.0.0/0", it.port, it.port) not in let_in
         for url in it.urls():
             ask(url, "hello")
         status = it.cluster("status", "--json").ends(0).json()
@@ -70,8 +75,8 @@ def a_cluster_serves_from_launch_to_kill() -> None:
         ask(it.urls()[1], "after the restart")
         it.cluster("stop-lb").ends(0, "end lb")
         it.cluster("status").ends(1, "down")
-        it.gotoni("kill", "--all", "--yes").ends(0, "node-1: ending")
-        it.cluster("status").ends(1, "node-1", "?")
+        it.gotoni("kill", "--cluster", "gotoni", "--yes").ends(0, "node-1: ending", "node-2: ending")
+        it.cluster("status").ends(5, "No cluster was set up from here")
 
 
 def machines_are_reached_by_their_names() -> None:

@@ -34,7 +34,7 @@ class World:
             *("cluster", "setup", "--engine", "simulated", "--port", self.port, "--engine-port", self.engine_port),
             *self.ssh,
         ]
-        self.gotoni("launch", "node", "-t", "gpu_1x_a10", "-r", "us-west-1", "--count", "2", "--yes").ends(0)
+        self.gotoni("launch", "node", "-t", "gpu_1x_a10", "-r", "us-west-1", "--count", "2", "--cluster", "gotoni", "--yes").ends(0)
 
     def gotoni(self, *words: object, **options: Any) -> Said:
         return self.user.gotoni(*words, **options)

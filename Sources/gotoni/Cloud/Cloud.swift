@@ -30,6 +30,8 @@ protocol Cloud: Sendable {
 
     /// There all ports are open, whatever rules say.
     var regionsWithoutFirewall: [String] { get }
+    /// Machines can have a firewall of their cluster.
+    var hasRulesets: Bool { get }
     /// All there are, the account's first.
     func rulesets() async throws(CommandError) -> [FirewallRuleset]
     func replace(rulesOf id: String, by rules: [FirewallRule]) async throws(CommandError)
@@ -59,6 +61,7 @@ extension Cloud {
     func delete(fileSystem id: String) async throws(CommandError) { throw lacks("file systems") }
 
     var regionsWithoutFirewall: [String] { [] }
+    var hasRulesets: Bool { false }
     func rulesets() async throws(CommandError) -> [FirewallRuleset] { throw lacks("firewall") }
     func replace(rulesOf id: String, by rules: [FirewallRule]) async throws(CommandError) { throw lacks("firewall") }
     func delete(ruleset id: String) async throws(CommandError) { throw lacks("firewall") }

@@ -3,6 +3,7 @@ import Foundation
 /// Lambda Cloud's API, version 1 (OpenAPI document 1.8.3).
 struct LambdaCloud: Cloud {
     let name = "lambda"
+    let hasRulesets = true
     /// Lambda takes a request a second, and a launch every twelve (the OpenAPI document's introduction).
     private static let launchTurns = 12.0
     static let mostTries = 6

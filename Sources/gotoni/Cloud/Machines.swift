@@ -47,21 +47,32 @@ struct Kill: AsyncParsableCommand {
         discussion: "Asks first. A machine that is gone already is no error to name by its id.", aliases: ["delete"])
 
     @Argument(help: "A machine's name, its id, or how that begins.") var names: [String] = []
+    @Option(help: ArgumentHelp("All that belong to this cluster.", valueName: "NAME")) var cluster: String?
     @Flag(help: "All of them.") var all = false
     @OptionGroup var consent: ConsentOptions
     @OptionGroup var options: CloudOptions
 
     func validate() throws {
-        guard names.isEmpty == all else { throw ValidationError("Name machines, or say --all.") }
+        guard [!names.isEmpty, cluster != nil, all].count(where: { $0 }) == 1 else {
+            throw ValidationError("Name machines, or say --cluster NAME or --all.")
+        }
+    }
+
+    private func chosen(of machines: [CloudMachine]) throws -> [CloudMachine] {
+        if all { return machines.filter(\.isRunning) }
+        guard let cluster else { return try names.map { try machines.one(named: $0) } }
+        let members = try Cluster.read(cluster)?.members.map(\.key) ?? []
+        return machines.filter { $0.isRunning && ($0.cluster == cluster || members.contains($0.id)) }
     }
 
     func run() async throws {
         let cloud = try options.cloud()
         let machines = try await cloud.machines()
-        let chosen = all ? machines.filter(\.isRunning) : try names.map { try machines.one(named: $0) }
+        let chosen = try chosen(of: machines)
         guard !chosen.isEmpty else { return print("There are no machines to end.") }
         try consent.ask("End \(chosen.map { "\($0.label) (\($0.type), \($0.region))" }.joined(separator: ", "))?")
         try await cloud.terminate(chosen.map(\.id))
+        try Cluster.forget(chosen.map(\.id))
         if options.json { return print(try JSONText.of(["terminated": chosen.map(\.id)])) }
         for machine in chosen { print("\(machine.label): ending") }
     }

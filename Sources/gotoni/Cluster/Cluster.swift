@@ -58,14 +58,6 @@ struct Cluster: Codable, Sendable {
 
     static func path(_ name: String) -> String { "\(folder)/\(name).json" }
 
-    static func check(name: String) throws(CommandError) {
-        guard !name.isEmpty, name.count <= 40,
-            name.allSatisfy({ $0.isASCII && ($0.isLowercase || $0.isNumber || $0 == "-") })
-        else {
-            throw CommandError("A cluster's name has small letters, digits and -, at most 40.", exitCode: 2)
-        }
-    }
-
     /// All that were set up from here.
     static func names() -> [String] {
         let files = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
@@ -74,7 +66,7 @@ struct Cluster: Codable, Sendable {
 
     /// Nil: there is none of that name.
     static func read(_ name: String) throws(CommandError) -> Cluster? {
-        try check(name: name)
+        try ClusterName.check(name)
         guard Files.exists(path(name)) else { return nil }
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
@@ -105,6 +97,16 @@ struct Cluster: Codable, Sendable {
         let text: String
         do { text = try JSONText.of(self) } catch { throw CommandError("The cluster cannot be written: \(error)") }
         try Files.write(text + "\n", to: Self.path(name))
+    }
+
+    /// Clusters of which no machine is left are not known any more.
+    static func forget(_ keys: [String]) throws(CommandError) {
+        for name in names() {
+            guard let cluster = try? read(name), cluster.members.allSatisfy({ keys.contains($0.key) }) else { continue }
+            do { try FileManager.default.removeItem(atPath: path(name)) } catch {
+                throw CommandError("\(path(name)) cannot be removed: \(error.localizedDescription)")
+            }
+        }
     }
 
     // MARK: Places

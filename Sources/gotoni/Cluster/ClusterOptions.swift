@@ -17,6 +17,8 @@ struct ClusterOptions: ParsableArguments {
     struct Node: Sendable {
         var member: Cluster.Member
         var machine: Result<Machine, CommandError>
+        /// As its cloud has it.
+        var cloudMachine: CloudMachine?
     }
 
     /// `body` with the cluster's machines, in their order; one that is gone is an error of its own.
@@ -45,11 +47,11 @@ struct ClusterOptions: ParsableArguments {
             let nodes = zip(cluster.members, found).map { member, found -> Node in
                 switch found {
                 case .failure(let error): return Node(member: member, machine: .failure(error))
-                case .success:
+                case .success(let found):
                     guard let machine = rest.popFirst() else {
                         return Node(member: member, machine: .failure(CommandError("It was not connected.")))
                     }
-                    return Node(member: member, machine: .success(machine))
+                    return Node(member: member, machine: .success(machine), cloudMachine: found.machine)
                 }
             }
             try await body(nodes)

@@ -124,6 +124,12 @@ struct ClusterSetup: AsyncParsableCommand {
                     let plan = work.plan(for: member, engineTimeout.duration)
                     return plan.preparation + work.programs.steps + [plan.engineStep, plan.balancerStep]
                 }
+                if cluster.provider != nil, let cloud = try CloudOptions.chosen(options.machines.provider),
+                    cloud.hasRulesets
+                {
+                    reports += await ClusterFirewall(cluster: cluster, cloud: cloud, nodes: nodes).open(isDry: dryRun)
+                        .map { [$0] }
+                }
                 if !dryRun, !reports.contains(where: \.hasFailed) {
                     let mesh = await Mesh.check(nodes, cluster)
                     for (index, report) in mesh.enumerated() { reports[index].append(report) }
