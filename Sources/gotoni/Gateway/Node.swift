@@ -3,7 +3,7 @@ import Foundation
 
 struct Node: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "lb", abstract: "Look at running nodes (gotoni-lb), and change what they do.",
+        commandName: "lb", abstract: "Run a node (gotoni-lb), look at those that run, and change what they do.",
         discussion: """
             Nodes are asked at --host and --port, or with --remote over SSH on their own machines, where they want no \
             token. Where their control endpoints want one, GOTONI_ADMIN_TOKEN or --token-file has it.
@@ -11,6 +11,7 @@ struct Node: AsyncParsableCommand {
             Exit status: 0 if all nodes answered, 7 if some did.
             """,
         subcommands: [
+            NodeStart.self, NodeStop.self,
             NodeStatus.self, NodePolicy.self, NodeClearCache.self, NodePeers.self, NodeTune.self, NodeLatency.self,
         ])
 }

@@ -3,7 +3,7 @@ import Foundation
 
 struct Proxy: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Look at a running gotoni-proxy, and change what it does.",
+        abstract: "Run gotoni-proxy, look at one that runs, and change what it does.",
         discussion: """
             The proxy is asked at --url, at --host and --port, or with --remote over SSH on its own machine, where it \
             wants no token. Where its control endpoints want one, GOTONI_ADMIN_TOKEN or --token-file has it.
@@ -12,6 +12,7 @@ struct Proxy: AsyncParsableCommand {
               gotoni proxy status --remote ubuntu@proxy.example.org
             """,
         subcommands: [
+            ProxyStart.self, ProxyStop.self,
             ProxyStatus.self, ProxyServers.self, ProxyPolicy.self, ProxyTune.self, ProxyClearCache.self,
             ProxyLatency.self, ProxyPrefixStats.self, ProxyExplain.self, ProxyMetrics.self, ProxyDeploy.self,
         ])

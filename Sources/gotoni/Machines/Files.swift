@@ -2,10 +2,12 @@ import Foundation
 
 /// Files of this machine.
 enum Files {
-    /// Where keys and what is known of hosts lie.
+    /// The user's folder.
+    static var home: String { ProcessInfo.processInfo.environment["HOME"] ?? NSHomeDirectory() }
+
+    /// Where keys, settings and what is known of hosts lie.
     static var configuration: String {
-        let environment = ProcessInfo.processInfo.environment
-        return (environment["XDG_CONFIG_HOME"] ?? (environment["HOME"] ?? NSHomeDirectory()) + "/.config") + "/gotoni"
+        (ProcessInfo.processInfo.environment["XDG_CONFIG_HOME"] ?? home + "/.config") + "/gotoni"
     }
 
     /// For this user only, unless it is there already.
