@@ -24,9 +24,10 @@ struct CloudOptions: ParsableArguments {
     /// Nil: none is named, and there are no credentials of any.
     static func chosen(_ provider: String?) throws -> (any Cloud)? {
         let environment = ProcessInfo.processInfo.environment
-        let named = provider ?? environment["GOTONI_CLOUD"].flatMap { $0.isEmpty ? nil : $0 }
+        let settings = try Settings.load()
+        let named = settings.value("provider", flag: provider)
         if named == "static" {
-            return try StaticCloud(file: environment["GOTONI_MACHINES"] ?? Files.configuration + "/machines.yaml")
+            return try StaticCloud(file: settings.value("machines") ?? Files.configuration + "/machines.yaml")
         }
         guard named == nil || named == "lambda" else {
             throw ValidationError("There is no provider \"\(named ?? "")\"; there is lambda.")

@@ -15,12 +15,12 @@ struct Launch: AsyncParsableCommand {
     @Option(name: .customLong("name"), help: ArgumentHelp("The same.", valueName: "NAME")) var named: String?
     @Option(
         name: [.customShort("t"), .customLong("type"), .customLong("instance-type")],
-        help: ArgumentHelp("Its type, as gotoni available names it.", valueName: "TYPE"))
-    var type: String
+        help: ArgumentHelp("Its type, as gotoni available names it (default: gotoni config).", valueName: "TYPE"))
+    var type: String?
     @Option(
         name: [.short, .long],
-        help: ArgumentHelp("Where; auto: wherever there is one (default).", valueName: "REGION"))
-    var region = "auto"
+        help: ArgumentHelp("Where; auto: wherever there is one (default: gotoni config).", valueName: "REGION"))
+    var region: String?
     @Option(help: ArgumentHelp("How many.", valueName: "N")) var count = 1
     @Option(help: ArgumentHelp("The family of the image, such as lambda-stack-22-04.", valueName: "FAMILY"))
     var image: String?
@@ -51,12 +51,17 @@ struct Launch: AsyncParsableCommand {
     }
 
     func run() async throws {
+        let settings = try Settings.load()
+        guard let type = settings.value("type", flag: type) else {
+            throw ValidationError("Name a --type; gotoni available shows what there is.")
+        }
         let cloud = try options.cloud()
         let now = Int(Date().timeIntervalSince1970)
         if let cluster { try ClusterName.check(cluster) }
         let shared: CloudFileSystem?
         if let filesystem { shared = try await cloud.fileSystem(filesystem) } else { shared = nil }
-        let (found, place) = try await choose(cloud, shared)
+        let (found, place) = try await choose(
+            type, in: settings.value("region", flag: region) ?? "auto", from: cloud, shared)
         let cost = found.priceCentsPerHour * count
         let base = names.first ?? named ?? "gotoni-\(now)"
         let wanted = count == 1 ? [base] : (1...count).map { "\(base)-\($0)" }
@@ -97,7 +102,9 @@ struct Launch: AsyncParsableCommand {
     }
 
     /// The type, and the region it is to be had in: that of the file system, if it must have `shared`.
-    private func choose(_ cloud: any Cloud, _ shared: CloudFileSystem?) async throws -> (MachineType, String) {
+    private func choose(
+        _ type: String, in region: String, from cloud: any Cloud, _ shared: CloudFileSystem?
+    ) async throws -> (MachineType, String) {
         let types = try await cloud.types()
         guard let found = types.first(where: { $0.name == type }) else {
             throw CommandError(

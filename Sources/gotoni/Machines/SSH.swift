@@ -23,8 +23,9 @@ struct SSHOptions: ParsableArguments {
     }
 
     /// Words of ssh's command line for all hosts.
-    fileprivate var words: [String] {
-        (sshPort.map { ["-o", "Port=\($0)"] } ?? [])
+    fileprivate func words() throws(CommandError) -> [String] {
+        let identity = try Settings.load().value("identity", flag: identity)
+        return (sshPort.map { ["-o", "Port=\($0)"] } ?? [])
             + (identity.map { ["-i", $0, "-o", "IdentitiesOnly=yes"] } ?? [])
     }
 }
@@ -78,12 +79,12 @@ struct SSH: Sendable {
         let text =
             hosts.map { $0.block() }.joined() + "Match all\n  Include ~/.ssh/config\n  Include /etc/ssh/ssh_config\n"
         try Files.write(text, to: file)
-        return ["-F", file]
+        return try ["-F", file]
             + [
                 "ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=3", "LogLevel=ERROR",
                 "StrictHostKeyChecking=accept-new", "UserKnownHostsFile=\"\(configuration)/known_hosts\"",
             ]
-            .flatMap { ["-o", $0] } + wanted.words
+            .flatMap { ["-o", $0] } + wanted.words()
     }
 
     /// Runs `arguments` on `host`, as they are: no shell there sees more than one word in each.
