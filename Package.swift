@@ -79,7 +79,7 @@ let package = Package(
                 .executableTarget(
                     name: "gotoni",
                     dependencies: [
-                        "GotoniSimulation",
+                        "CGotoni", "GotoniSimulation",
                         .product(name: "ArgumentParser", package: "swift-argument-parser"),
                         .product(name: "NIOCore", package: "swift-nio"),
                         .product(name: "NIOHTTP1", package: "swift-nio"),

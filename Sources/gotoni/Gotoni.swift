@@ -25,7 +25,8 @@ struct Gotoni: AsyncParsableCommand {
                     Connect.self, Run.self, Copy.self, Logs.self, Forward.self, ClusterCommand.self,
                 ]),
             CommandGroup(name: "Routers", subcommands: [Proxy.self, Node.self, Tokenizer.self]),
-            CommandGroup(name: "This machine", subcommands: [Config.self]),
+            CommandGroup(
+                name: "This machine", subcommands: [Config.self, Doctor.self, Completion.self, ShowVersion.self]),
         ])
 
     static func main() async {

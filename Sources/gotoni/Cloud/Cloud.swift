@@ -3,6 +3,8 @@ import Foundation
 /// A cloud that rents machines. Errors are sentences for people, with the status of `Gotoni`; 6: it has none left.
 protocol Cloud: Sendable {
     var name: String { get }
+    /// Where it is asked by HTTP; nil: otherwise.
+    var place: HTTP.Place? { get }
     /// Between questions of who waits.
     var pause: Duration { get }
     /// All there are, also those that cannot be had now; the cheapest first.
@@ -69,6 +71,10 @@ extension Cloud {
     func allow(
         _ rules: [FirewallRule], ruleset name: String, region: String
     ) async throws(CommandError) -> [FirewallRule] { [] }
+}
+
+extension Cloud {
+    var place: HTTP.Place? { nil }
 }
 
 struct MachineType: Encodable, Sendable {

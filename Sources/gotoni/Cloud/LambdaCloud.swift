@@ -9,6 +9,7 @@ struct LambdaCloud: Cloud {
     static let mostTries = 6
 
     let pause: Duration
+    var place: HTTP.Place? { service.place }
     private let service: JSONService
     private let pace: RequestPace
 

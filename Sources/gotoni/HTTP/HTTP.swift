@@ -23,6 +23,8 @@ enum HTTP {
     struct Answer: Sendable {
         var status: UInt
         var body: Data
+        /// What time it is there, as the field Date says.
+        var date: String?
     }
 
     enum Failure: Error {
@@ -135,7 +137,7 @@ private final class Collector: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
-        case .head(let head): answer.status = head.status.code
+        case .head(let head): (answer.status, answer.date) = (head.status.code, head.headers.first(name: "date"))
         case .body(let bytes):
             answer.body.append(contentsOf: bytes.readableBytesView)
             if answer.body.count > HTTP.mostBytes { promise.fail(HTTP.Failure.tooLarge) }
