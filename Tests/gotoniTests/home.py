@@ -67,8 +67,10 @@ class Home:
         return self.gotoni("tokenizer", *arguments, text=text, by=by)
 
     def gotoni(self, *arguments: object, text: str | None = None, by: object = GOTONI) -> Said:
+        """In the home, where no file of settings is but its own."""
         done = subprocess.run(
             [str(by), *map(str, arguments)],
+            cwd=self.path,
             env=self.environment,
             input=text,
             stdin=None if text is not None else subprocess.DEVNULL,
