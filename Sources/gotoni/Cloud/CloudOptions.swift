@@ -27,7 +27,7 @@ struct CloudOptions: ParsableArguments {
         let settings = try Settings.load()
         let named = settings.value("provider", flag: provider)
         if named == "static" {
-            return try StaticCloud(file: settings.value("machines") ?? Files.configuration + "/machines.yaml")
+            return try StaticCloud(file: settings["machines"]?.value ?? Files.configuration + "/machines.yaml")
         }
         guard named == nil || named == "lambda" else {
             throw ValidationError("There is no provider \"\(named ?? "")\"; there is lambda.")

@@ -8,7 +8,7 @@ struct ClusterUpload: AsyncParsableCommand {
     @OptionGroup var options: ClusterOptions
 
     func run() async throws {
-        let cluster = try Cluster.named(options.name)
+        let cluster = try options.cluster()
         try await Work.with(cluster, programs: NodePlan.programs(for: cluster.engine.kind)) { work in
             try await options.withNodes(of: cluster) { nodes in
                 let reports = await options.carryOut(on: nodes) { _ in work.programs.steps }
@@ -44,7 +44,7 @@ struct ClusterRestartBalancers: AsyncParsableCommand {
     }
 
     func run() async throws {
-        var cluster = try Cluster.named(options.name)
+        var cluster = try options.cluster()
         cluster.balancer.strategy = strategy ?? cluster.balancer.strategy
         cluster.balancer.maxConcurrent = maxConcurrent ?? cluster.balancer.maxConcurrent
         cluster.balancer.runningThreshold = runningThreshold ?? cluster.balancer.runningThreshold
@@ -70,7 +70,7 @@ struct ClusterStopBalancers: AsyncParsableCommand {
     @OptionGroup var options: ClusterOptions
 
     func run() async throws {
-        let cluster = try Cluster.named(options.name)
+        let cluster = try options.cluster()
         try await options.withNodes(of: cluster) { nodes in
             let reports = await options.carryOut(on: nodes) { _ in [NodePlan.stop("lb")] }
             try options.show(reports)

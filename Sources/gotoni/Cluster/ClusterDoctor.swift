@@ -12,7 +12,7 @@ struct ClusterDoctor: AsyncParsableCommand {
     private static let mostOffset = 1.0
 
     func run() async throws {
-        let cluster = try Cluster.named(options.name)
+        let cluster = try options.cluster()
         try await Work.with(cluster, programs: []) { work in
             try await options.withNodes(of: cluster) { nodes in
                 var reports = await options.carryOut(on: nodes, isDry: true) { member in

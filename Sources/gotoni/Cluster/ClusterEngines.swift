@@ -12,7 +12,7 @@ struct ClusterRestartEngines: AsyncParsableCommand {
     @OptionGroup var options: ClusterOptions
 
     func run() async throws {
-        let cluster = try Cluster.named(options.name)
+        let cluster = try options.cluster()
         guard cluster.engine.kind != .external else {
             throw CommandError("The engines of \(cluster.name) were not started by gotoni.", exitCode: 2)
         }
@@ -47,7 +47,7 @@ struct ClusterFlush: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let cluster = try Cluster.named(options.name)
+        let cluster = try options.cluster()
         try await options.withNodes(of: cluster) { nodes in
             let engines = !lbOnly
             let balancers = !engineOnly

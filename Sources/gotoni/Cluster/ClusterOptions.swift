@@ -13,6 +13,11 @@ struct ClusterOptions: ParsableArguments {
 
     @OptionGroup var machines: MachineOptions
 
+    func chosen(_ settings: Settings) -> String? { settings.value("cluster", flag: name) }
+
+    /// The cluster that is meant. Errors: 5, and 2 where that is not clear.
+    func cluster() throws(CommandError) -> Cluster { try Cluster.named(chosen(try Settings.load())) }
+
     /// A machine of a cluster: with a connection, or why there is none.
     struct Node: Sendable {
         var member: Cluster.Member

@@ -45,18 +45,27 @@ struct ClusterWishes: ParsableArguments {
     }
 
     /// The engine: one of another kind begins anew.
-    func engine(after before: Cluster.Engine?, _ arguments: [String]) -> Cluster.Engine {
-        let kind = engine ?? before?.kind ?? .sglang
+    func engine(after before: Cluster.Engine?, _ arguments: [String], _ settings: Settings) throws(CommandError)
+        -> Cluster.Engine
+    {
+        let set = settings["engine"]?.value ?? ""
+        guard let kind = engine ?? before?.kind ?? EngineKind(rawValue: set) else {
+            let known = EngineKind.allCases.map(\.rawValue).joined(separator: ", ")
+            throw CommandError("There is no engine \"\(set)\"; there are \(known).", exitCode: 2)
+        }
         let last = before?.kind == kind ? before : nil
         return Cluster.Engine(
-            kind: kind, port: enginePort ?? last?.port ?? 8080, model: model ?? last?.model ?? kind.model,
-            image: image ?? last?.image ?? kind.image, tensorParallel: tensorParallel ?? last?.tensorParallel ?? 1,
+            kind: kind, port: enginePort ?? last?.port ?? 8080,
+            model: model ?? last?.model ?? settings["model"]?.value ?? kind.model,
+            image: image ?? last?.image ?? settings["image"]?.value ?? kind.image,
+            tensorParallel: tensorParallel ?? last?.tensorParallel ?? 1,
             arguments: arguments.isEmpty ? last?.arguments ?? [] : arguments)
     }
 
-    func balancer(after before: Cluster.Balancer?) -> Cluster.Balancer {
+    func balancer(after before: Cluster.Balancer?, _ settings: Settings) -> Cluster.Balancer {
         Cluster.Balancer(
-            port: port ?? before?.port ?? 8000, strategy: strategy ?? before?.strategy ?? "gorgo",
+            port: port ?? before?.port ?? 8000,
+            strategy: strategy ?? before?.strategy ?? settings["strategy"]?.value ?? "gorgo",
             maxConcurrent: maxConcurrent ?? before?.maxConcurrent ?? 100,
             runningThreshold: runningThreshold ?? before?.runningThreshold ?? 0)
     }
@@ -106,15 +115,17 @@ struct ClusterSetup: AsyncParsableCommand {
     private static let defaultName = "gotoni"
 
     func run() async throws {
-        let name = options.name ?? (Cluster.names().count == 1 ? Cluster.names()[0] : Self.defaultName)
+        let settings = try Settings.load()
+        let name = options.chosen(settings) ?? (Cluster.names().count == 1 ? Cluster.names()[0] : Self.defaultName)
         let before = try Cluster.read(name)
         let found = try await machines(before)
         let cluster = Cluster(
             name: name,
             provider: found.contains { $0.machine != nil }
                 ? try CloudOptions.chosen(options.machines.provider)?.name : nil,
-            members: try wishes.members(found), engine: wishes.engine(after: before?.engine, engineArguments),
-            balancer: wishes.balancer(after: before?.balancer), proxy: before?.proxy,
+            members: try wishes.members(found),
+            engine: try wishes.engine(after: before?.engine, engineArguments, settings),
+            balancer: wishes.balancer(after: before?.balancer, settings), proxy: before?.proxy,
             meshKey: before?.meshKey ?? Cluster.secret(), adminToken: before?.adminToken ?? Cluster.secret())
         // What was begun can be found, and ended.
         if !dryRun { try cluster.write() }

@@ -28,7 +28,7 @@ struct ClusterStatus: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let cluster = try Cluster.named(options.name)
+        let cluster = try options.cluster()
         try await options.withNodes(of: cluster) { nodes in
             while true {
                 let rows = await concurrently(nodes) { await Self.row($0, cluster) }

@@ -8,7 +8,7 @@ struct ClusterStartTrace: AsyncParsableCommand {
     @OptionGroup var options: ClusterOptions
 
     func run() async throws {
-        let cluster = try Cluster.named(options.name)
+        let cluster = try options.cluster()
         try await options.withNodes(of: cluster) { nodes in
             let reports = await concurrently(nodes) { node in
                 [
@@ -39,7 +39,7 @@ struct ClusterStopTrace: AsyncParsableCommand {
     @OptionGroup var options: ClusterOptions
 
     func run() async throws {
-        let cluster = try Cluster.named(options.name)
+        let cluster = try options.cluster()
         let file = output ?? "trace-\(Int(Date().timeIntervalSince1970)).json.gz"
         try await options.withNodes(of: cluster) { nodes in
             let ways = await concurrently(nodes) { node -> Result<String, CommandError> in
