@@ -11,6 +11,7 @@ LIB     := $(BUILD)/lib
 SO      := $(LIB)/libgotoni.so.$(ABI)
 TOKENIZER_SO := $(LIB)/libgotoni-tokenizer.so.$(ABI)
 BIN     := $(BUILD)/bin
+STATIC  := $(BUILD)/static
 GOTONI  := $(BIN)/gotoni
 PROXY   := $(BIN)/gotoni-proxy
 LB      := $(BIN)/gotoni-lb
@@ -71,7 +72,8 @@ lib: $(SO) $(TOKENIZER_SO)
 ## install           into PREFIX (/usr/local): bin/gotoni*, and what install-lib installs
 .PHONY: install
 install: install-lib $(GOTONI)
-	@install -d $(PREFIX)/bin
+	@install -d $(PREFIX)/bin $(PREFIX)/lib/gotoni
+	@install -m 644 $(LIB)/gotoni/* $(PREFIX)/lib/gotoni
 	@for program in $(PROGRAMS); do install -m 755 $(BIN)/$$program $(PREFIX)/bin/$$program; done
 
 ## install-tokenizer into PREFIX: bin/gotoni-tokenizer, a service in Python, with an environment of its own
@@ -309,13 +311,22 @@ $(TOKENIZER_SO): $(TOKENIZER_SOURCES)
 	@mkdir -p $(LIB)
 	@strip --strip-unneeded -o $@ .build-embedded/release/libgotoni-tokenizer-shared.so
 
-# One build makes all programs; the standard library is linked in, so they run where no Swift is. Run-time checks of
+# One build makes all programs. The standard library is linked in, and so are the libraries that other systems lack: the
+# linker finds their archives in a folder without anything else. Of simdjson there is no archive: it lies beside them, in
+# ../lib/gotoni. So they run where no Swift is. Run-time checks of
 # exclusive access are an eighth of the proxy's instructions a request: the tests' builds have them, these do not.
-PROGRAM_FLAGS := -Xswiftc -use-ld=lld -Xswiftc -enforce-exclusivity=unchecked
+PROGRAM_FLAGS := -Xswiftc -use-ld=lld -Xswiftc -enforce-exclusivity=unchecked -Xlinker -L$(abspath $(STATIC)) \
+	-Xlinker -rpath='$$ORIGIN/../lib/gotoni'
 $(GOTONI) $(PROXY) $(LB) $(ENGINE) &: $(PROGRAM_SOURCES)
 	@scripts/check-deps
 	$(say) "the programs (six minutes the first time)"
-	@mkdir -p $(BIN)
+	@mkdir -p $(BIN) $(STATIC) $(LIB)/gotoni
+	@simdjson=$$(readlink -f "$$($(CC) -print-file-name=libsimdjson.so)") && \
+		name=$$(readelf -d "$$simdjson" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p') && \
+		install -m 644 "$$simdjson" "$(LIB)/gotoni/$$name"
+	@for library in xxhash pcre2-8 utf8proc; do \
+		ln -sf "$$($(CC) -print-file-name=lib$$library.a)" $(STATIC)/lib$$library.a || exit 1; \
+	done
 	@for program in $(PROGRAMS); do \
 		swift build --quiet -c release --static-swift-stdlib $(PROGRAM_FLAGS) --scratch-path .build-cli \
 			--product $$program && strip -o $(BIN)/$$program .build-cli/release/$$program || exit 1; \

@@ -41,7 +41,8 @@ struct GotoniEngine: ParsableCommand {
 
             /fault itself knows no distance. SIGTERM and SIGINT: no new connections,
             and answers under way have 5 seconds to end.
-            """)
+            """,
+        version: "0.1.0")
 
     @Option(help: ArgumentHelp("Address and port; port 0 takes a free one.", valueName: "host:port"))
     var listen = "127.0.0.1:18001"

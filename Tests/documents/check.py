@@ -116,6 +116,7 @@ def version() -> list[str]:
         "bindings/python/pyproject.toml": r'^version = "([^"]+)"',
         "Sources/gotoni/Gotoni.swift": r'number = "([^"]+)"',
         "Sources/GotoniService/Service.swift": r'version = "([^"]+)"',
+        "Sources/gotoni-engine/GotoniEngine.swift": r'version: "([^"]+)"',
         "CHANGELOG.md": r"^## Unreleased \(([^)]+)\)|^## ([0-9.]+)",
     }
     found = {}

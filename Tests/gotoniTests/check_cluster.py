@@ -71,6 +71,9 @@ def a_cluster_serves_from_launch_to_kill() -> None:
         it.gotoni("proxy", "--remote", "node-1", "clear-cache", *it.ssh).ends(0)
         it.gotoni("proxy", "prefix-stats", "--remote", "node-1", *it.ssh).ends(0, "Unique servers:")
 
+        it.gotoni("proxy", "stop", "--remote", "node-1", *it.ssh).ends(0, "end proxy")
+        it.gotoni("proxy", "--remote", "node-1", "status", *it.ssh).ends(1, "Nobody answers")
+
         it.cluster("restart-engine", "--rolling").ends(0, "engine")
         ask(it.urls()[1], "after the restart")
         it.cluster("stop-lb").ends(0, "end lb")

@@ -88,7 +88,7 @@ def a_proxy_is_started_and_ended_at_a_pid_file_of_its_own() -> None:
             assert (done["status"], done["pid"]) == ("stopped", proxy.pid)
             assert proxy.wait() == 0 and not file.exists()
         user.gotoni("proxy", "stop", "--url", "http://127.0.0.1").ends(2)
-        user.gotoni("proxy", "--port", "9000", "start").ends(2, "is for this machine")
+        user.gotoni("proxy", "--port", "9000", "start").ends(2, "is for a process of this machine")
 
 
 def who_does_not_end_in_time_is_said() -> None:

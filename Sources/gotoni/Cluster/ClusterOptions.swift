@@ -95,7 +95,9 @@ struct ClusterOptions: ParsableArguments {
     }
 
     /// Prints what was done, and ends with 7 where that is not all of it.
-    func show(_ reports: [[StepReport]]) throws {
+    func show(_ reports: [[StepReport]]) throws { try Self.show(reports, json: json) }
+
+    static func show(_ reports: [[StepReport]], json: Bool) throws {
         if json {
             print(try JSONText.of(["steps": reports.flatMap { $0 }]))
         } else {

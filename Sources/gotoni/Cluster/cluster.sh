@@ -125,19 +125,20 @@ stop_container() {
     $docker rm -f gotoni-engine >/dev/null
 }
 
-# PROGRAM SHA256
+# FILE SHA256: a program, or a library of one, below `data`.
 look_program() {
-    [ "$(sha256sum "$data/bin/$1" 2>/dev/null | cut -d' ' -f1)" = "$2" ] && holds "$1 as here"
-    wants "send $1"
+    [ "$(sha256sum "$data/$1" 2>/dev/null | cut -d' ' -f1)" = "$2" ] && holds "as here"
+    wants "send ${1##*/}"
 }
 
-# PROGRAM SHA256 <GZIP: what runs goes on with what it was started as.
+# FILE SHA256 <GZIP: what runs goes on with what it was started as.
 act_program() {
-    mkdir -p "$data/bin"
-    trap 'rm -f "$data/bin/$1.part"' EXIT
-    gunzip -c >"$data/bin/$1.part" || fail "$data/bin/$1 cannot be written."
-    [ "$(sha256sum <"$data/bin/$1.part" | cut -d' ' -f1)" = "$2" ] || fail "What came is not what was sent."
-    chmod 755 "$data/bin/$1.part" && mv -f "$data/bin/$1.part" "$data/bin/$1"
+    into=$data/$1
+    mkdir -p "$(dirname "$into")"
+    trap 'rm -f "$into.part"' EXIT
+    gunzip -c >"$into.part" || fail "$into cannot be written."
+    [ "$(sha256sum <"$into.part" | cut -d' ' -f1)" = "$2" ] || fail "What came is not what was sent."
+    chmod 755 "$into.part" && mv -f "$into.part" "$into"
 }
 
 # SERVICE LABEL <VARIABLES: the process that was started with both.

@@ -68,14 +68,31 @@ struct ProxyStart: ParsableCommand {
 
 struct ProxyStop: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "stop", abstract: "End the gotoni-proxy of this machine, once what is under way is answered.")
+        commandName: "stop",
+        abstract: "End the gotoni-proxy of this machine, or one that was deployed, once what is under way is answered.")
 
     @ParentCommand var proxy: Proxy
+    @Option(help: ArgumentHelp("The one that gotoni proxy deploy started there.", valueName: "MACHINE"))
+    var remote: String?
     @OptionGroup var options: StopOptions
+    @OptionGroup var machines: MachineOptions
 
     func run() async throws {
-        try proxy.place.checkIsHere("stop")
-        try await options.stop("gotoni-proxy", pidFile: "proxy.pid")
+        var place = proxy.place
+        guard let name = remote ?? place.remote else {
+            try place.checkIsHere("stop")
+            return try await options.stop("gotoni-proxy", pidFile: "proxy.pid")
+        }
+        place.remote = nil
+        try place.checkIsHere("stop")
+        let found = try await machines.find([name])
+        try await machines.connected(found) { connected in
+            let reports = await concurrently(connected) {
+                await Steps.run([NodePlan.stop("proxy")], on: $0, isDry: false)
+            }
+            try ClusterOptions.show(reports, json: options.json)
+            try ClusterOptions.finish(reports)
+        }
     }
 }
 
@@ -84,7 +101,7 @@ extension ProxyPlace {
     func checkIsHere(_ command: String) throws {
         guard url == nil, host == nil, port == nil, remote == nil else {
             throw ValidationError(
-                "gotoni proxy \(command) is for this machine; --url, --host, --port and --remote are not.")
+                "gotoni proxy \(command) is for a process of this machine: --url, --host and --port do not name one.")
         }
     }
 }
