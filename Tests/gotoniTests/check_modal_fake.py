@@ -333,7 +333,7 @@ def prices_are_the_account_s() -> None:
         # 1.5.0 cannot ask for them.
         if not hasattr(workspace, "billing"):
             return
-        assert {name: str(value) for name, value in workspace.billing.rates().items()}["gpu_h100_hour"] == "3.95"
+        assert {name: str(value) for name, value in workspace.billing.rates().items()}["gpu_hour_cost_h100"] == "3.95"
 
 
 def as_a_program_it_prints_its_url_and_takes_orders() -> None:

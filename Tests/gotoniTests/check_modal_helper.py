@@ -583,4 +583,4 @@ def rates_are_the_account_s() -> None:
         if not hasattr(modal.Workspace, "billing"):
             helper.fails("invalid", "a newer one", "rates")
             return
-        assert helper.ok("rates")["rates"]["gpu_h100_hour"] == "3.95"
+        assert helper.ok("rates")["rates"]["gpu_hour_cost_h100"] == "3.95"

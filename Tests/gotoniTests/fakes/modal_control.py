@@ -45,7 +45,18 @@ Result = api_pb2.GenericResult
 BUILDER = "2025.06"
 LONGEST_LIFE_S = 24 * 3600
 GPUS = "T4 L4 A10 A10G L40S A100 A100-40GB A100-80GB H100 H100! H200 B200 B200+".split()
-RATES = {"cpu_core_hour": "0.047", "memory_gib_hour": "0.008", "gpu_h100_hour": "3.95"}
+# By Modal's own names; dollars an hour. Sandboxes pay more for processors and memory than functions.
+RATES = {
+    "cpu_hour_cost": "0.0473",
+    "cpu_hour_cost_sandbox": "0.1419",
+    "mem_gib_hour_cost": "0.008",
+    "mem_gib_hour_cost_sandbox": "0.024",
+    "gpu_hour_cost_t4": "0.59",
+    "gpu_hour_cost_a10g": "1.1",
+    "gpu_hour_cost_a100_40gb": "2.1",
+    "gpu_hour_cost_a100_80gb": "2.5",
+    "gpu_hour_cost_h100": "3.95",
+}
 REQUIRED_HEADERS = ("x-modal-client-type", "x-modal-client-version", "x-modal-python-version")
 TICK_S = 0.02
 
