@@ -87,9 +87,10 @@ let package = Package(
                         .product(name: "NIOSSL", package: "swift-nio-ssl"),
                         .product(name: "Subprocess", package: "swift-subprocess"),
                         .product(name: "Yams", package: "Yams"),
-                    ], exclude: ["Cloud/modal_helper.py"], resources: [
-                        .embedInCode("Cluster/cluster.sh"), .embedInCode("Cluster/cluster_trace.py"),
-                        .embedInCode("Machines/service.sh"),
+                    ],
+                    resources: [
+                        .embedInCode("Cloud/modal_helper.py"), .embedInCode("Cluster/cluster.sh"),
+                        .embedInCode("Cluster/cluster_trace.py"), .embedInCode("Machines/service.sh"),
                         .embedInCode("Tokenizer/tokenizer.sh"),
                     ],
                     swiftSettings: settings),

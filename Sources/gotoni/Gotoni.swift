@@ -31,12 +31,10 @@ struct Gotoni: AsyncParsableCommand {
 
     static func main() async {
         do {
-            var command = try parseAsRoot()
-            if var running = command as? any AsyncParsableCommand {
-                try await running.run()
-            } else {
-                try command.run()
-            }
+            let result: Result<Void, any Error>
+            do { result = .success(try await perform()) } catch { result = .failure(error) }
+            await ModalHelper.stop()
+            try result.get()
         } catch let error as CommandError {
             Progress.say("\(error)")
             Foundation.exit(error.exitCode)
@@ -45,6 +43,15 @@ struct Gotoni: AsyncParsableCommand {
             guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
             Progress.say(fullMessage(for: error))
             Foundation.exit(2)
+        }
+    }
+
+    private static func perform() async throws {
+        var command = try parseAsRoot()
+        if var running = command as? any AsyncParsableCommand {
+            try await running.run()
+        } else {
+            try command.run()
         }
     }
 }

@@ -127,7 +127,8 @@ def who_may_not_is_told() -> None:
         user.environment["LAMBDA_API_KEY"] = "wrong"
         user.gotoni("list").ends(4, "global/invalid-api-key", "Is LAMBDA_API_KEY right?")
         del user.environment["LAMBDA_API_KEY"]
-        user.gotoni("list").ends(4, "LAMBDA_API_KEY is not set")
+        user.gotoni("list").ends(4, "no credentials", "LAMBDA_API_KEY is not set", "MODAL_TOKEN_ID")
+        user.gotoni("list", "-p", "lambda").ends(4, "LAMBDA_API_KEY is not set")
         user.gotoni("list", "--provider", "orgo").ends(2, 'no provider "orgo"')
         user.environment |= {"LAMBDA_API_KEY": KEY, "GOTONI_LAMBDA_URL": "http://127.0.0.1:9"}
         user.gotoni("list").ends(1, "Lambda does not answer")

@@ -14,7 +14,7 @@ struct Available: AsyncParsableCommand {
     func run() async throws {
         let found = try await options.cloud().types().filter { type in
             (all || !type.regions.isEmpty) && (region.map(type.regions.contains) ?? true) && type.gpus >= minGpus
-                && Double(type.priceCentsPerHour) / 100 <= maxPrice ?? .infinity
+                && (maxPrice.map { type.costs(atMost: $0) } ?? true)
                 && (gpu.map { (type.name + type.gpuDescription).lowercased().contains($0.lowercased()) } ?? true)
         }
         if options.json { return print(try JSONText.of(found)) }

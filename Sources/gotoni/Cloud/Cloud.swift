@@ -9,6 +9,10 @@ protocol Cloud: Sendable {
     var pause: Duration { get }
     /// All there are, also those that cannot be had now; the cheapest first.
     func types() async throws(CommandError) -> [MachineType]
+    /// It rents sandboxes, which have no SSH and no keys, and may live for a time only.
+    var rentsSandboxes: Bool { get }
+    /// A machine of this type in this region; auto: wherever there is one. Errors: 5 no such type, 6 none to be had.
+    func offer(_ type: String, in region: String) async throws(CommandError) -> MachineOffer
     func machines() async throws(CommandError) -> [CloudMachine]
     /// Its id. Asked twice for one order it launches once.
     func launch(_ order: LaunchOrder) async throws(CommandError) -> String
@@ -51,6 +55,25 @@ protocol Cloud: Sendable {
 extension Cloud {
     private func lacks(_ what: String) -> CommandError { CommandError("\(name) has no \(what).", exitCode: 2) }
 
+    var rentsSandboxes: Bool { false }
+
+    func offer(_ type: String, in region: String) async throws(CommandError) -> MachineOffer {
+        let types = try await types()
+        guard let found = types.first(where: { $0.name == type }) else {
+            throw CommandError(
+                "There is no type \(type); there are \(types.map(\.name).joined(separator: ", ")).", exitCode: 5)
+        }
+        if region == "auto", let first = found.regions.first { return MachineOffer(type: found, region: first) }
+        if found.regions.contains(region) { return MachineOffer(type: found, region: region) }
+        let others = found.regions.isEmpty ? "nowhere now" : "only in \(found.regions.joined(separator: ", "))"
+        throw CommandError("\(type) can be had \(others).", exitCode: 6)
+    }
+
+    func restart(_ ids: [String]) async throws(CommandError) { throw lacks("restarts; kill and launch") }
+    func keys() async throws(CommandError) -> [CloudKey] { throw lacks("keys") }
+    func add(key name: String, publicKey: String) async throws(CommandError) -> CloudKey { throw lacks("keys") }
+    func delete(key id: String) async throws(CommandError) { throw lacks("keys") }
+
     func rename(_ id: String, to name: String) async throws(CommandError) { throw lacks("other names for machines") }
 
     func fileSystems() async throws(CommandError) -> [CloudFileSystem] { throw lacks("file systems") }
@@ -85,9 +108,29 @@ struct MachineType: Encodable, Sendable {
     var vcpus: Int
     var memoryGib: Int
     var storageGib: Int
-    var priceCentsPerHour: Int
+    /// Nil: not known.
+    var priceCentsPerHour: Int?
     /// Where there is one now.
     var regions: [String]
+}
+
+extension MachineType {
+    /// Dollars an hour; what is not known may cost more.
+    func costs(atMost dollars: Double) -> Bool { priceCentsPerHour.map { Double($0) / 100 <= dollars } ?? false }
+}
+
+extension Array<MachineType> {
+    var cheapestFirst: [MachineType] {
+        sorted { ($0.priceCentsPerHour ?? .max, $0.name) < ($1.priceCentsPerHour ?? .max, $1.name) }
+    }
+}
+
+struct MachineOffer: Sendable {
+    /// With the price in this region.
+    var type: MachineType
+    var region: String
+    /// What there is to be said of the price.
+    var remark: String?
 }
 
 struct CloudMachine: Encodable, Sendable {
@@ -102,7 +145,10 @@ struct CloudMachine: Encodable, Sendable {
     var status: Status
     var ip: String?
     var privateIp: String?
-    var priceCentsPerHour: Int
+    /// Where it is reached if it has no address of its own.
+    var url: String?
+    /// Nil: not known.
+    var priceCentsPerHour: Int?
     var sshKeyNames: [String]
     /// Seconds since 1970, if gotoni launched it.
     var launchedAt: Int?
@@ -111,6 +157,9 @@ struct CloudMachine: Encodable, Sendable {
     var rulesets: [String] = []
 
     var label: String { name ?? String(id.prefix(8)) }
+
+    /// It is active, and it is known where.
+    var isReady: Bool { status == .active && (ip != nil || url != nil) }
 
     var isRunning: Bool { status == .booting || status == .active || status == .unhealthy }
 }
@@ -121,7 +170,8 @@ struct LaunchOrder: Sendable {
     var name: String
     var type: String
     var region: String
-    var key: String
+    /// Nil: of a cloud without keys.
+    var key: String?
     var imageFamily: String?
     var fileSystem: String?
     var tags: [String: String] = [:]
@@ -129,6 +179,13 @@ struct LaunchOrder: Sendable {
     var ruleset: String?
     /// Seconds since 1970.
     var time: Int
+    /// What it costs, as it was said.
+    var priceCentsPerHour: Int?
+    /// Of sandboxes: how long they may live, and which ports have tunnels.
+    var lifeSeconds = 86_400
+    var ports: [Int] = []
+    /// How long a launch may wait for a place.
+    var limitSeconds = 900
 }
 
 struct CloudKey: Encodable, Sendable {
@@ -157,5 +214,8 @@ extension Array<CloudMachine> {
 }
 
 enum Money {
+    /// "-": not known.
+    static func text(cents: Int?) -> String { cents.map { text(cents: $0) } ?? "-" }
+
     static func text(cents: Int) -> String { "$\(cents / 100)." + (cents % 100 < 10 ? "0" : "") + "\(cents % 100)" }
 }

@@ -129,7 +129,7 @@ struct LambdaCloud: Cloud {
                 priceCentsPerHour: type.priceCentsPerHour,
                 regions: item.regionsWithCapacityAvailable.map(\.name).sorted())
         }
-        .sorted { ($0.priceCentsPerHour, $0.name) < ($1.priceCentsPerHour, $1.name) }
+        .cheapestFirst
     }
 
     // MARK: Machines
@@ -187,7 +187,7 @@ struct LambdaCloud: Cloud {
         let tags = order.tags.merging(own) { $1 }.sorted { $0.key < $1.key }
         let body = Self.encoded(
             Launch(
-                regionName: order.region, instanceTypeName: order.type, sshKeyNames: [order.key],
+                regionName: order.region, instanceTypeName: order.type, sshKeyNames: order.key.map { [$0] } ?? [],
                 fileSystemNames: order.fileSystem.map { [$0] }, name: order.name,
                 image: order.imageFamily.map { .init(family: $0) },
                 tags: tags.map { Tag(key: $0.key, value: $0.value) },

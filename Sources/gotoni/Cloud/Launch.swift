@@ -22,9 +22,15 @@ struct Launch: AsyncParsableCommand {
         help: ArgumentHelp("Where; auto: wherever there is one (default: gotoni config).", valueName: "REGION"))
     var region: String?
     @Option(help: ArgumentHelp("How many.", valueName: "N")) var count = 1
-    @Option(help: ArgumentHelp("The family of the image, such as lambda-stack-22-04.", valueName: "FAMILY"))
+    @Option(
+        help: ArgumentHelp(
+            "The family of the image, such as lambda-stack-22-04; of modal an image of a registry.", valueName: "IMAGE")
+    )
     var image: String?
-    @Option(name: [.short, .long], help: ArgumentHelp("A file system of that region, or its id.", valueName: "NAME"))
+    @Option(
+        name: [.short, .long],
+        help: ArgumentHelp(
+            "A file system of that region, or its id; of modal a volume, at /modal-volume.", valueName: "NAME"))
     var filesystem: String?
     @Option(help: ArgumentHelp("A key that the cloud has, instead of gotoni's own.", valueName: "NAME"))
     var sshKey: String?
@@ -39,6 +45,7 @@ struct Launch: AsyncParsableCommand {
     @Flag(name: .customLong("wait"), inversion: .prefixedNo, help: "Wait until they are active.") var waits = true
     @Option(help: ArgumentHelp("How long to wait.", valueName: "TIME")) var timeout = WaitTime(seconds: 900)
     @Flag(help: "Say what would be launched, and do nothing.") var dryRun = false
+    @OptionGroup(title: "Sandboxes of modal") var sandbox: SandboxOptions
     @OptionGroup var consent: ConsentOptions
     @OptionGroup var options: CloudOptions
 
@@ -58,20 +65,31 @@ struct Launch: AsyncParsableCommand {
         let cloud = try options.cloud()
         let now = Int(Date().timeIntervalSince1970)
         if let cluster { try ClusterName.check(cluster) }
+        guard cloud.rentsSandboxes || sandbox.isEmpty else {
+            throw ValidationError(
+                "Machines of \(cloud.name) live until they are ended, and need no --life and no --port.")
+        }
+        guard !cloud.rentsSandboxes || sshKey == nil else { throw ValidationError("\(cloud.name) has no keys.") }
         let shared: CloudFileSystem?
         if let filesystem { shared = try await cloud.fileSystem(filesystem) } else { shared = nil }
-        let (found, place) = try await choose(
+        let offer = try await choose(
             type, in: settings.value("region", flag: region) ?? "auto", from: cloud, shared)
-        let cost = found.priceCentsPerHour * count
+        let (type, place) = (offer.type.name, offer.region)
+        let cost = offer.type.priceCentsPerHour.map { $0 * count }
+        let remarks =
+            (offer.remark.map { [$0] } ?? [])
+            + (cloud.rentsSandboxes ? ["ends by itself after \(CloudMachine.span(sandbox.lifeSeconds))"] : [])
         let base = names.first ?? named ?? "gotoni-\(now)"
         let wanted = count == 1 ? [base] : (1...count).map { "\(base)-\($0)" }
         let summary =
-            "\(wanted.joined(separator: ", ")): \(count) x \(type) in \(place), \(Money.text(cents: cost)) an hour, "
-            + "\(Money.text(cents: cost * 24)) a day"
+            "\(wanted.joined(separator: ", ")): \(count) x \(type) in \(place), "
+            + (cost.map { "\(Money.text(cents: $0)) an hour, \(Money.text(cents: $0 * 24)) a day" }
+                ?? "at a price that is not known here")
+            + (remarks.isEmpty ? "" : " (\(remarks.joined(separator: "; ")))")
         if dryRun { return print("would launch \(summary)") }
         try consent.ask("Launch \(summary)?")
-        let key: String
-        if let sshKey { key = sshKey } else { key = try await OwnKey.name(in: cloud) }
+        var key = sshKey
+        if key == nil, !cloud.rentsSandboxes { key = try await OwnKey.name(in: cloud) }
         let pairs = tags.map { $0.split(separator: "=", maxSplits: 1).map(String.init) }
         var labels = Dictionary(pairs.map { ($0[0], $0[1]) }) { $1 }
         var ruleset: String?
@@ -85,7 +103,9 @@ struct Launch: AsyncParsableCommand {
                 Progress.say("launching \(name)")
                 let order = LaunchOrder(
                     mark: UUID().uuidString.lowercased(), name: name, type: type, region: place, key: key,
-                    imageFamily: image, fileSystem: shared?.name, tags: labels, ruleset: ruleset, time: now)
+                    imageFamily: image, fileSystem: shared?.name, tags: labels, ruleset: ruleset, time: now,
+                    priceCentsPerHour: offer.type.priceCentsPerHour, lifeSeconds: sandbox.lifeSeconds,
+                    ports: sandbox.tunnels, limitSeconds: Int(timeout.duration.components.seconds))
                 ids.append(try await cloud.launch(order))
             }
         } catch {
@@ -101,33 +121,29 @@ struct Launch: AsyncParsableCommand {
         print(options.json ? try JSONText.of(machines) : CloudMachine.table(machines))
     }
 
-    /// The type, and the region it is to be had in: that of the file system, if it must have `shared`.
+    /// In the region of the file system, if it must have `shared`.
     private func choose(
         _ type: String, in region: String, from cloud: any Cloud, _ shared: CloudFileSystem?
-    ) async throws -> (MachineType, String) {
-        let types = try await cloud.types()
-        guard let found = types.first(where: { $0.name == type }) else {
-            throw CommandError(
-                "There is no type \(type); there are \(types.map(\.name).joined(separator: ", ")).", exitCode: 5)
-        }
-        if let maxPrice, Double(found.priceCentsPerHour) / 100 > maxPrice {
-            throw CommandError(
-                "\(type) costs \(Money.text(cents: found.priceCentsPerHour)) an hour, more than --max-price.",
-                exitCode: 6)
-        }
+    ) async throws -> MachineOffer {
+        let offer: MachineOffer
         if let shared, let home = shared.region {
             guard region == "auto" || region == home else {
                 throw CommandError(
                     "The file system \(shared.name) is in \(home); a machine in \(region) cannot have it. "
                         + "Say --region \(home), or name another one.", exitCode: 2)
             }
-            if found.regions.contains(home) { return (found, home) }
-            throw CommandError(
-                "\(type) cannot be had in \(home) now, where the file system \(shared.name) is.", exitCode: 6)
+            do throws(CommandError) {
+                offer = try await cloud.offer(type, in: home)
+            } catch {
+                guard error.exitCode == 6 else { throw error }
+                throw CommandError(
+                    "\(type) cannot be had in \(home) now, where the file system \(shared.name) is.", exitCode: 6)
+            }
+        } else {
+            offer = try await cloud.offer(type, in: region)
         }
-        if region == "auto", let first = found.regions.first { return (found, first) }
-        if found.regions.contains(region) { return (found, region) }
-        let others = found.regions.isEmpty ? "nowhere now" : "only in \(found.regions.joined(separator: ", "))"
-        throw CommandError("\(type) can be had \(others).", exitCode: 6)
+        guard let maxPrice, !offer.type.costs(atMost: maxPrice) else { return offer }
+        let price = offer.type.priceCentsPerHour.map { "costs \(Money.text(cents: $0)) an hour" }
+        throw CommandError("\(type) \(price ?? "may cost any sum"), more than --max-price.", exitCode: 6)
     }
 }

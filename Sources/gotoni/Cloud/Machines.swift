@@ -13,8 +13,11 @@ struct List: AsyncParsableCommand {
         guard !machines.isEmpty else { return print("There are no machines.") }
         print(CloudMachine.table(machines, isWide: wide))
         let running = machines.filter(\.isRunning)
-        let cost = running.reduce(0) { $0 + $1.priceCentsPerHour }
-        print("\n\(running.count) running, \(Money.text(cents: cost)) an hour")
+        let cost = running.reduce(0) { $0 + ($1.priceCentsPerHour ?? 0) }
+        let unknown = running.count { $0.priceCentsPerHour == nil }
+        print(
+            "\n\(running.count) running, \(Money.text(cents: cost)) an hour"
+                + (unknown > 0 ? ", and \(unknown) whose price is not known" : ""))
     }
 }
 
@@ -34,7 +37,7 @@ struct Price: AsyncParsableCommand {
         for type in types {
             table.add([
                 type.name, Money.text(cents: type.priceCentsPerHour),
-                Money.text(cents: type.priceCentsPerHour / max(1, type.gpus)),
+                Money.text(cents: type.priceCentsPerHour.map { $0 / max(1, type.gpus) }),
             ])
         }
         print(table.lines.joined(separator: "\n"))

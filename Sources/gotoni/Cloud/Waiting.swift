@@ -21,7 +21,7 @@ struct Waiting {
             guard lost.isEmpty else {
                 throw CommandError("It ended instead of starting:", lines: lost.joined(separator: "\n"))
             }
-            let ready = found.filter { $0.status == .active && $0.ip != nil }
+            let ready = found.filter(\.isReady)
             if ready.count == ids.count { return ready }
             let state = found.map { "\($0.label) \($0.status.rawValue)" }.joined(separator: ", ")
             if state != shown {

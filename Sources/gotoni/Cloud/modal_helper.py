@@ -13,8 +13,6 @@ being created then is ended, because nobody would know of it.
 
 The account comes from the environment or from ~/.modal.toml. What is secret comes in a request's `secret_env`, and is
 in no message. A sandbox's tags say what gotoni needs to know of it, because a list of sandboxes does not.
-
-No command of `gotoni` starts it so far: a provider for Modal is still to be written.
 """
 
 from __future__ import annotations

@@ -14,6 +14,10 @@ struct Cluster: Codable, Sendable {
         var listen: String
         var address: String
         var region: String
+        /// Of a sandbox: its ports, and where the others reach them.
+        var tunnels: [String: String]?
+
+        var isSandbox: Bool { tunnels != nil }
     }
 
     struct Engine: Codable, Sendable, Equatable {
@@ -136,7 +140,8 @@ struct Cluster: Codable, Sendable {
 
     /// http://HOST:PORT of a program of `member`, for the other machines.
     static func url(_ member: Member, _ port: Int) -> String {
-        "http://" + (member.address.contains(":") ? "[\(member.address)]" : member.address) + ":\(port)"
+        if let tunnel = member.tunnels?["\(port)"] { return tunnel }
+        return "http://" + (member.address.contains(":") ? "[\(member.address)]" : member.address) + ":\(port)"
     }
 
     /// 256 bits by chance.

@@ -71,19 +71,33 @@ struct ClusterWishes: ParsableArguments {
     }
 
     /// Where each machine listens, and by what address the others reach it.
-    func members(_ found: [MachineOptions.Found]) throws(CommandError) -> [Cluster.Member] {
+    func members(_ found: [MachineOptions.Found]) async throws(CommandError) -> [Cluster.Member] {
         let regions = Set(found.map { $0.machine?.region ?? "-" })
         let hasPrivate = found.allSatisfy { $0.machine?.privateIp != nil }
         let isPrivate = network == .private || network == .auto && hasPrivate && regions.count == 1
         guard !isPrivate || hasPrivate else {
             throw CommandError("Not all of the machines have a private address; say --network public.", exitCode: 2)
         }
-        return found.map { each in
+        var members: [Cluster.Member] = []
+        for each in found {
             let own = isPrivate ? each.machine?.privateIp : nil
             let address = own ?? each.machine?.ip ?? String(each.name.split(separator: "@").last ?? "")
-            return Cluster.Member(
-                name: each.name, key: each.key, listen: own ?? Cluster.anywhere, address: address,
-                region: each.machine?.region ?? "-")
+            members.append(
+                Cluster.Member(
+                    name: each.name, key: each.key, listen: own ?? Cluster.anywhere, address: address,
+                    region: each.machine?.region ?? "-", tunnels: try await tunnels(each.link)))
+        }
+        return members
+    }
+
+    /// Nil: it is no sandbox.
+    private func tunnels(_ link: MachineLink) async throws(CommandError) -> [String: String]? {
+        guard case .sandbox(let sandbox) = link else { return nil }
+        do throws(ModalHelper.Failure) {
+            let found = try await sandbox.tunnels(limit: .seconds(30))
+            return Dictionary(found.map { ("\($0.port)", $0.url) }) { first, _ in first }
+        } catch {
+            throw error.sentence
         }
     }
 }
@@ -122,8 +136,8 @@ struct ClusterSetup: AsyncParsableCommand {
         let cluster = Cluster(
             name: name,
             provider: found.contains { $0.machine != nil }
-                ? try CloudOptions.chosen(options.machines.provider)?.name : nil,
-            members: try wishes.members(found),
+                ? try Provider.chosen(options.machines.provider)?.name : nil,
+            members: try await wishes.members(found),
             engine: try wishes.engine(after: before?.engine, engineArguments, settings),
             balancer: wishes.balancer(after: before?.balancer, settings), proxy: before?.proxy,
             meshKey: before?.meshKey ?? Cluster.secret(), adminToken: before?.adminToken ?? Cluster.secret())
@@ -135,7 +149,7 @@ struct ClusterSetup: AsyncParsableCommand {
                     let plan = work.plan(for: member, engineTimeout.duration)
                     return plan.preparation + work.programs.steps + [plan.engineStep, plan.balancerStep]
                 }
-                if cluster.provider != nil, let cloud = try CloudOptions.chosen(options.machines.provider),
+                if cluster.provider != nil, let cloud = try Provider.chosen(options.machines.provider),
                     cloud.hasRulesets
                 {
                     reports += await ClusterFirewall(cluster: cluster, cloud: cloud, nodes: nodes).open(isDry: dryRun)
@@ -157,7 +171,7 @@ struct ClusterSetup: AsyncParsableCommand {
         let known = before?.members.map(\.key) ?? []
         let names = wishes.nodes.isEmpty ? known : wishes.nodes.flatMap { $0.split(separator: ",").map(String.init) }
         if !names.isEmpty { return try await options.machines.find(names) }
-        guard let cloud = try CloudOptions.chosen(options.machines.provider) else {
+        guard let cloud = try Provider.chosen(options.machines.provider) else {
             throw CommandError(
                 "Which machines? Name them with --nodes USER@HOST …, or set a cloud's credentials.", exitCode: 2)
         }

@@ -10,6 +10,18 @@ enum Files {
         (ProcessInfo.processInfo.environment["XDG_CONFIG_HOME"] ?? home + "/.config") + "/gotoni"
     }
 
+    /// Where lies what can be made again.
+    static var cache: String {
+        let environment = ProcessInfo.processInfo.environment
+        return (environment["XDG_CACHE_HOME"] ?? (environment["HOME"] ?? NSHomeDirectory()) + "/.cache") + "/gotoni"
+    }
+
+    /// The first program of this name in PATH.
+    static func inPath(_ name: String) -> String? {
+        (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map { "\($0)/\(name)" }
+            .first { FileManager.default.isExecutableFile(atPath: $0) }
+    }
+
     /// For this user only, unless it is there already.
     static func makeFolder(_ path: String) throws(CommandError) {
         do {

@@ -5,11 +5,13 @@ enum Machine: Sendable {
     case here
     /// `name` is for people.
     case host(name: String, target: String, SSH)
+    case sandbox(Sandbox)
 
     var name: String {
         switch self {
         case .here: ProcessInfo.processInfo.hostName
         case .host(let name, _, _): name
+        case .sandbox(let sandbox): sandbox.name
         }
     }
 
@@ -24,6 +26,7 @@ enum Machine: Sendable {
         case .here:
             try await Program(name: words[0], arguments: Array(words.dropFirst())).run(input: input, limit: limit)
         case .host(_, let target, let ssh): try await ssh.run(words, on: target, input: input, limit: limit)
+        case .sandbox(let sandbox): try await sandbox.run(words, input: input, limit: limit)
         }
     }
 
@@ -55,6 +58,11 @@ enum Machine: Sendable {
             }
             return place
         case .host(_, let name, let ssh): return .socket(try await ssh.forward(target, on: name))
+        case .sandbox(let sandbox):
+            guard let port = target.split(separator: ":").last.flatMap({ Int($0) }) else {
+                throw CommandError("\(target) of \(sandbox.name) is no port; tunnels lead to ports.")
+            }
+            return try await sandbox.reach(port: port)
         }
     }
 }

@@ -25,7 +25,7 @@ struct MachineOptions: ParsableArguments {
     /// machine that has no address yet.
     func find(_ names: [String]) async throws -> [Found] {
         try SSHOptions.check(names)
-        guard names.contains(where: { !$0.contains("@") }), let cloud = try CloudOptions.chosen(provider) else {
+        guard names.contains(where: { !$0.contains("@") }), let cloud = try Provider.chosen(provider) else {
             return names.map { Found(name: $0, machine: nil, link: .named($0)) }
         }
         let machines = try await cloud.machines()
@@ -56,6 +56,7 @@ struct MachineOptions: ParsableArguments {
                     switch each.link {
                     case .named(let target): .host(name: each.name, target: target, connections)
                     case .ssh(let host): .host(name: each.name, target: host.alias, connections)
+                    case .sandbox(let sandbox): .sandbox(sandbox)
                     }
                 })
         }
@@ -67,12 +68,14 @@ enum MachineLink: Sendable {
     /// What ssh knows itself.
     case named(String)
     case ssh(SSHHost)
+    case sandbox(Sandbox)
 
-    /// What ssh calls it.
+    /// What ssh calls it; nil: ssh does not reach it.
     var target: String? {
         switch self {
         case .named(let name): name
         case .ssh(let host): host.alias
+        case .sandbox: nil
         }
     }
 

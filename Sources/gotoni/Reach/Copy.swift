@@ -36,7 +36,7 @@ struct Copy: AsyncParsableCommand {
         let words = try places.map { place in
             guard let (name, path) = Self.split(place) else { return place.hasPrefix("-") ? "./" + place : place }
             guard let target = found[name]?.link.target else {
-                throw CommandError("\(name) is not reached by ssh.", exitCode: 2)
+                throw CommandError("\(name) is a sandbox without ssh, and not reached by scp.", exitCode: 2)
             }
             return "\(target):\(path)"
         }

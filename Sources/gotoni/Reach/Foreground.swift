@@ -18,7 +18,7 @@ extension MachineOptions {
     func one(_ name: String) async throws -> (Found, String) {
         let found = try await find([name])
         guard let first = found.first, let target = first.link.target else {
-            throw CommandError("\(name) is not reached by ssh.", exitCode: 2)
+            throw CommandError("\(name) is a sandbox without ssh; gotoni run runs commands in it.", exitCode: 2)
         }
         return (first, target)
     }

@@ -6,8 +6,8 @@ struct Run: AsyncParsableCommand {
         abstract: "Run a command on machines.",
         discussion: """
             One word is a line for the shell there; several are a program and its arguments, as they are. On one machine \
-            it has this terminal, and its exit status is ours (255: ssh itself failed). On several it runs on all at \
-            once, and their output is shown when it ends; exit status 7: not all of them ended with 0.
+            it has this terminal, and its exit status is ours (255: ssh itself failed). On several, and in sandboxes, it \
+            runs on all at once, and what it says is shown when it ends; exit status 7: some of them did not end with 0.
 
             Examples:
               gotoni run node-a 'nvidia-smi | head'
@@ -36,14 +36,13 @@ struct Run: AsyncParsableCommand {
 
     func run() async throws {
         let chosen = names.split(separator: ",").map(String.init)
-        if chosen.count == 1, !json {
-            let (found, target) = try await machines.one(chosen[0])
+        let found = try await machines.find(chosen)
+        if found.count == 1, !json, let target = found[0].link.target {
             let line = command.count == 1 ? command[0] : SSH.command(command)
-            try machines.become(["ssh", isatty(0) == 1 && isatty(1) == 1 ? "-t" : "-T", "--", target, line], [found])
+            try machines.become(["ssh", isatty(0) == 1 && isatty(1) == 1 ? "-t" : "-T", "--", target, line], found)
         }
         let words = command.count == 1 ? ["sh", "-c", command[0]] : command
         let limit = timeout.duration
-        let found = try await machines.find(chosen)
         try await machines.connected(found) { machines in
             let said = await concurrently(machines) { machine -> Said in
                 do throws(CommandError) {

@@ -1,0 +1,46 @@
+import Foundation
+
+/// The Python in which Modal's SDK is found.
+enum ModalPython {
+    static let advice = "--modal-python, or GOTONI_MODAL_PYTHON, names a Python that has it."
+
+    /// What starts the helper. `given`: a Python that somebody has named.
+    static func words(_ given: String?) throws(CommandError) -> [String] {
+        let named =
+            given ?? ProcessInfo.processInfo.environment["GOTONI_MODAL_PYTHON"].flatMap { $0.isEmpty ? nil : $0 }
+        let script = try script()
+        if let named { return [named, script] }
+        // It reads in the script what has to be there, and gets it.
+        if Files.inPath("uv") != nil { return ["uv", "run", "--script", script] }
+        return [Files.inPath("modal").flatMap(interpreter) ?? "python3", script]
+    }
+
+    /// That of the program `path`, if it is a Python.
+    private static func interpreter(of path: String) -> String? {
+        guard let text = try? String(contentsOfFile: path, encoding: .utf8), text.hasPrefix("#!") else { return nil }
+        let lines = text.split(separator: "\n", maxSplits: 2, omittingEmptySubsequences: false)
+        // pip writes the second form where the path is too long for the first: '''exec' "PYTHON" "$0" "$@".
+        let first = lines[0].dropFirst(2).split(separator: " ")
+        let second =
+            lines.count > 1 && lines[1].hasPrefix("'''exec' ") ? lines[1].split(separator: " ").dropFirst() : []
+        let words = (second.first.map { [$0] } ?? first).map { $0.filter { $0 != "\"" } }
+        let word = words.first?.hasSuffix("/env") == true ? words.dropFirst().first : words.first
+        guard let word, word.split(separator: "/").last?.hasPrefix("python") == true else { return nil }
+        return word
+    }
+
+    /// The helper as a file; only this user can read it, and change it.
+    private static func script() throws(CommandError) -> String {
+        let folder = Files.cache
+        try Files.makeFolder(folder)
+        let path = "\(folder)/modal_helper-\(Gotoni.number).py"
+        let wanted = Data(PackageResources.modal_helper_py)
+        guard FileManager.default.contents(atPath: path) != wanted else { return path }
+        let new = "\(path).\(UUID().uuidString.prefix(8))"
+        let isWritten = FileManager.default.createFile(
+            atPath: new, contents: wanted, attributes: [.posixPermissions: 0o600])
+        // Another gotoni may be reading the old one.
+        guard isWritten, rename(new, path) == 0 else { throw CommandError("\(path) cannot be written.") }
+        return path
+    }
+}
