@@ -33,26 +33,33 @@ def _machines(user: Home) -> list[dict[str, Any]]:
 
 
 def _helpers(gotoni: int) -> list[int]:
-    """The helper of this process, and what it has started: they are of one session."""
+    """The helper of this process, and what it has started: it leads a session of its own."""
     found = []
     for file in pathlib.Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             words = file.read_text().rpartition(")")[2].split()
             found.append((int(file.parent.name), int(words[1]), int(words[3])))
-    sessions = {session for _, parent, session in found if parent == gotoni}
-    return [pid for pid, _, session in found if session in sessions and session in (each[0] for each in found)]
+    leaders = {pid for pid, parent, session in found if parent == gotoni and session == pid}
+    return [pid for pid, _, session in found if session in leaders]
 
 
 @contextlib.contextmanager
-def _under_way(user: Home, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    """`gotoni`, and the processes of its helper."""
+def _creating(user: Home, fake: ModalControl) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """`gotoni` that waits for the answer to a creation, and the processes of its helper."""
+    fake.state.delays = {"SandboxCreateV2": 30, "SandboxCreate": 30}
     pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
     made = subprocess.Popen(
-        [GOTONI, *arguments], env=user.environment, stdin=nothing, stdout=pipe, stderr=pipe, text=True
+        [GOTONI, "launch", "a", "-t", "cpu", "-y"],
+        env=user.environment,
+        stdin=nothing,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
     )
-    pids: list[int] = []
     try:
-        until("the helper runs", lambda: pids.extend(_helpers(made.pid)) or pids)
+        until("it is being created", fake.running)
+        pids = _helpers(made.pid)
+        assert pids
         yield made, pids
     finally:
         made.kill()
@@ -159,16 +166,24 @@ def what_cannot_be_had_has_its_status() -> None:
         fake.state.full = False
         fake.state.held = True
         # Earlier versions do not wait for its start; then the list is asked until then.
-        user.gotoni("launch", "c", "-t", "T4", "-y", "--timeout", "2").ends(124, "no place" if SECOND else "Not all are active")
+        words = "no place" if SECOND else "Not all are active"
+        user.gotoni("launch", "c", "-t", "T4", "-y", "--timeout", "2").ends(124, words)
         assert [box.name for box in fake.running() if box.name != "c" or SECOND] == ["a"]
 
 
 def a_launch_whose_answer_was_lost_is_found() -> None:
     with _account() as (user, fake):
+        # More often than the SDK tries.
         for name in ("SandboxCreateV2", "SandboxCreate"):
-            fake.fail(name, after=True)
-        user.gotoni("launch", "a", "-t", "T4", "-y").ends(0, "active")
-        assert len(fake.running()) == 1
+            fake.fail(name, times=99, after=True)
+        for name, gpu in (("a", "T4"), ("b", "cpu")):
+            user.gotoni("launch", name, "-t", gpu, "-y").ends(0, "active")
+        assert len(fake.running()) == 2
+        fake.state.failures = []
+        for name in ("SandboxCreateV2", "SandboxCreate"):
+            fake.fail(name, times=99)
+        user.gotoni("launch", "c", "-t", "T4", "-y").ends(1, "Modal does not answer")
+        assert len(fake.running()) == 2
 
 
 def a_sandbox_is_booting_until_it_has_started_and_gone_when_it_has_ended() -> None:
@@ -229,7 +244,7 @@ def many_sandboxes_are_asked_at_once() -> None:
 def who_may_not_is_told() -> None:
     with _account() as (user, fake):
         user.environment["MODAL_TOKEN_SECRET"] = "as-wrong"
-        said = user.gotoni("list").ends(4, "does not take these credentials")
+        said = user.gotoni("list").ends(4, "does not take these credentials", "wrong. Is the token right?")
         assert "as-wrong" not in said.err
         del user.environment["MODAL_TOKEN_SECRET"]
         user.gotoni("list", "-p", "modal").ends(4, "MODAL_TOKEN_SECRET are not set")
@@ -244,7 +259,8 @@ def who_may_not_is_told() -> None:
 
 
 def the_cloud_is_the_one_that_is_named_or_the_only_one_with_credentials() -> None:
-    lambda_key = {"LAMBDA_API_KEY": "a-key", "GOTONI_LAMBDA_URL": "http://127.0.0.1:9", "GOTONI_LAMBDA_INTERVAL": "0.01"}
+    nowhere = {"GOTONI_LAMBDA_URL": "http://127.0.0.1:9", "GOTONI_LAMBDA_INTERVAL": "0.01"}
+    lambda_key = {"LAMBDA_API_KEY": "a-key", **nowhere}
     with _account() as (user, _):
         tokens = {name: user.environment.pop(name) for name in ("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET")}
         lambda_s, modal_s = (1, "Lambda does not answer"), (0, "There are no machines")
@@ -299,7 +315,7 @@ def python_is_looked_for_where_it_may_be() -> None:
         user.environment["GOTONI_MODAL_PYTHON"] = str(own)
         ends(0, "no machines", "own\n", "uv")
         user.gotoni("list", "--modal-python", bare).ends(1, "has no", "uv tool install")
-        user.gotoni("list", "--modal-python", place / "nobody").ends(1, "before it was ready", "nobody")
+        user.gotoni("list", "--modal-python", place / "nobody").ends(1, "before it was ready", "nobody", "pip install")
         user.gotoni("list", "--modal-python", "/bin/false").ends(1, "before it was ready")
         assert uv.exists()
 
@@ -327,9 +343,7 @@ def the_helper_is_for_nobody_else_and_the_newest() -> None:
 
 def a_helper_that_dies_is_said_with_what_it_said() -> None:
     with _account() as (user, fake):
-        fake.state.delays = {"SandboxCreateV2": 30, "SandboxCreate": 30}
-        with _under_way(user, "launch", "a", "-t", "cpu", "-y") as (gotoni, pids):
-            until("it is being created", lambda: fake.running())
+        with _creating(user, fake) as (gotoni, pids):
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
             _, errors = gotoni.communicate(timeout=20)
@@ -338,14 +352,19 @@ def a_helper_that_dies_is_said_with_what_it_said() -> None:
         user.gotoni("list", "--modal-python", dying).ends(1, "in the middle of its work", "out of memory")
 
 
+def a_helper_that_reads_no_more_is_not_written_to() -> None:
+    with _account() as (user, _):
+        hello, rates = '{"event": "hello"}', '{"id": 1, "ok": {"rates": {}}}'
+        deaf = _program(folder() / "python", f"echo '{hello}'; read line; exec <&-; echo '{rates}'; exec sleep 60")
+        user.gotoni("launch", "a", "-t", "cpu", "-y", "--modal-python", deaf).ends(1, "in the middle of its work")
+
+
 def nothing_is_left_of_a_gotoni_that_dies() -> None:
     with _account() as (user, fake):
-        fake.state.delays = {"SandboxCreateV2": 30, "SandboxCreate": 30}
-        with _under_way(user, "launch", "a", "-t", "cpu", "-y") as (gotoni, pids):
-            until("it is being created", lambda: fake.running())
+        with _creating(user, fake) as (gotoni, pids):
             gotoni.kill()
             until("the helper has ended", lambda: not any(alive(pid) for pid in pids), 20)
-        assert not fake.running()
+            assert not fake.running()
 
 
 def a_helper_that_does_not_do_as_it_should_is_ended_with_all_that_it_started() -> None:

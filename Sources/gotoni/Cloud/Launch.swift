@@ -8,6 +8,8 @@ struct Launch: AsyncParsableCommand {
             Says what they cost and asks first. A launch that got no answer is looked for before it is tried again, so \
             no machine is rented twice. The machines take a key of gotoni's own, in ~/.config/gotoni/keys.
 
+            Those of modal are sandboxes: they end by themselves, have no keys, and cost more in a region than anywhere.
+
             Exit status: 6 if there is no such machine to be had now.
             """)
 

@@ -177,10 +177,11 @@ struct ModalCloud: Cloud {
             let created: Created = try await helper.ask("create", creation, limit: limit)
             return created.id
         } catch {
-            guard error.code == "exists" else { throw error.sentence }
-            // It may be of this order, whose answer was lost.
-            let found: Boxes = try await ask("list", Account(app: app, environment: environment))
-            if let box = found.sandboxes.first(where: { $0.tags[Self.markTag] == order.mark }) { return box.id }
+            // Its answer may have been lost.
+            guard let code = error.code, ["exists", "unavailable"].contains(code) else { throw error.sentence }
+            let found: Boxes? = try? await ask("list", Account(app: app, environment: environment))
+            if let box = found?.sandboxes.first(where: { $0.tags[Self.markTag] == order.mark }) { return box.id }
+            guard code == "exists" else { throw error.sentence }
             throw CommandError("Modal has a sandbox called \(order.name) already; gotoni list shows all.")
         }
     }

@@ -30,13 +30,13 @@ actor ModalHelper {
     /// uv may have to download the SDK first.
     private static let startLimit = Duration.seconds(300)
     /// From then on somebody may want to know what takes so long.
-    private static let quickStart = Duration.seconds(3)
+    private static let quickStart = Duration.seconds(5)
     /// The helper keeps to limits itself; so much later it is no longer waited for.
     private static let grace = Duration.seconds(30)
     /// It puts in order what it is creating before it ends.
     private static let endLimit = Duration.seconds(15)
-    /// For its last errors, after its output has ended.
-    private static let lastErrors = Duration.seconds(1)
+    /// For its last words, after its output has ended or it reads no more.
+    private static let lastWords = Duration.seconds(1)
     /// It refuses more than 64.
     private static let mostAtOnce = 60
     /// Bytes: of a line, of a command's output, and of the process's errors.
@@ -218,7 +218,7 @@ actor ModalHelper {
         let sentence =
             isReady
             ? "The helper for Modal ended in the middle of its work."
-            : "Python with Modal's SDK ended before it was ready. \(ModalPython.advice)"
+            : "Python with Modal's SDK ended before it was ready. \(ModalPython.need) \(ModalPython.advice)"
         close(CommandError(sentence, lines: String(decoding: errors, as: UTF8.self)))
     }
 
@@ -227,6 +227,8 @@ actor ModalHelper {
     private func start() {
         guard process == nil else { return }
         Self.running.withLock { $0 = self }
+        // A helper that has died is an error, and no reason to die. What gotoni starts does not inherit a handler.
+        signal(SIGPIPE) { _ in }
         let (lines, orders) = AsyncStream<[UInt8]>.makeStream()
         self.orders = orders
         process = Task { await self.live(lines) }
@@ -286,7 +288,7 @@ actor ModalHelper {
         await forget()
     }
 
-    private enum Part { case input, output, errors }
+    private enum Part { case input, deaf, output, errors, late }
 
     private nonisolated func speak(
         _ input: StandardInputWriter, _ lines: AsyncStream<[UInt8]>, _ output: SubprocessOutputSequence,
@@ -294,10 +296,13 @@ actor ModalHelper {
     ) async {
         await withTaskGroup(of: Part.self) { parts in
             parts.addTask {
-                // Nobody reads any more: then its output ends, too.
-                for await line in lines { _ = try? await input.write(line) }
-                try? await input.finish()
-                return .input
+                do {
+                    for await line in lines { _ = try await input.write(line) }
+                    try await input.finish()
+                    return .input
+                } catch {
+                    return .deaf
+                }
             }
             parts.addTask {
                 await self.read(output)
@@ -308,13 +313,13 @@ actor ModalHelper {
                 return .errors
             }
             var open: Set<Part> = [.output, .errors]
-            while !open.isEmpty, let part = await parts.next() {
+            while !open.isEmpty, let part = await parts.next(), part != .late {
                 open.remove(part)
-                if part == .output {
+                if part == .output || part == .deaf {
                     // Something that it has left behind may hold its errors open.
                     parts.addTask {
-                        try? await Task.sleep(for: Self.lastErrors)
-                        return .errors
+                        try? await Task.sleep(for: Self.lastWords)
+                        return .late
                     }
                 }
             }
@@ -361,7 +366,8 @@ extension ModalHelper.Failure {
         case .refused(let refusal):
             let lines = refusal.message.split(separator: "\n", maxSplits: 1).map(String.init)
             let rest = lines.count > 1 ? lines[1] : ""
-            let message = lines.first ?? refusal.code
+            let first = lines.first ?? refusal.code
+            let message = first.last?.isPunctuation == true ? first : first + "."
             switch refusal.code {
             case "auth":
                 let sentence = "Modal does not take these credentials: \(message) Is the token right?"

@@ -2,6 +2,7 @@ import Foundation
 
 /// The Python in which Modal's SDK is found.
 enum ModalPython {
+    static let need = "Modal needs uv, or Python 3.10 with its SDK: pip install \"modal>=1.5,<2\"."
     static let advice = "--modal-python, or GOTONI_MODAL_PYTHON, names a Python that has it."
 
     /// What starts the helper. `given`: a Python that somebody has named.
