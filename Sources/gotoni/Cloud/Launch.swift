@@ -76,7 +76,7 @@ struct Launch: AsyncParsableCommand {
         if let filesystem { shared = try await cloud.fileSystem(filesystem) } else { shared = nil }
         let offer = try await choose(
             type, in: settings.value("region", flag: region) ?? "auto", from: cloud, shared)
-        let (type, place) = (offer.type.name, offer.region)
+        let place = offer.region
         let cost = offer.type.priceCentsPerHour.map { $0 * count }
         let remarks =
             (offer.remark.map { [$0] } ?? [])
@@ -84,7 +84,7 @@ struct Launch: AsyncParsableCommand {
         let base = names.first ?? named ?? "gotoni-\(now)"
         let wanted = count == 1 ? [base] : (1...count).map { "\(base)-\($0)" }
         let summary =
-            "\(wanted.joined(separator: ", ")): \(count) x \(type) in \(place), "
+            "\(wanted.joined(separator: ", ")): \(count) x \(offer.type.name) in \(place), "
             + (cost.map { "\(Money.text(cents: $0)) an hour, \(Money.text(cents: $0 * 24)) a day" }
                 ?? "at a price that is not known here")
             + (remarks.isEmpty ? "" : " (\(remarks.joined(separator: "; ")))")
@@ -104,7 +104,7 @@ struct Launch: AsyncParsableCommand {
             for name in wanted {
                 Progress.say("launching \(name)")
                 let order = LaunchOrder(
-                    mark: UUID().uuidString.lowercased(), name: name, type: type, region: place, key: key,
+                    mark: UUID().uuidString.lowercased(), name: name, type: offer.type.name, region: place, key: key,
                     imageFamily: image, fileSystem: shared?.name, tags: labels, ruleset: ruleset, time: now,
                     priceCentsPerHour: offer.type.priceCentsPerHour, lifeSeconds: sandbox.lifeSeconds,
                     ports: sandbox.tunnels, limitSeconds: Int(timeout.duration.components.seconds))

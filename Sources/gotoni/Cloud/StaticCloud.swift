@@ -96,7 +96,8 @@ struct StaticCloud: Cloud {
         entries.map { entry in
             CloudMachine(
                 id: entry.name, name: entry.name, type: "-", region: entry.region ?? "-", status: .active,
-                ip: entry.host, privateIp: entry.privateAddress, priceCentsPerHour: nil, sshKeyNames: [], launchedAt: nil,
+                ip: entry.host, privateIp: entry.privateAddress, priceCentsPerHour: nil, sshKeyNames: [],
+                launchedAt: nil,
                 tags: [:])
         }
     }

@@ -41,6 +41,15 @@ enum EngineKind: String, Codable, Sendable, CaseIterable, ExpressibleByArgument 
 }
 
 extension Cluster.Engine {
+    /// What runs it where it is no container; a container's image knows that.
+    var program: [String] {
+        switch kind {
+        case .sglang, .external: []
+        case .vllm: ["python3", "-m", "vllm.entrypoints.openai.api_server"]
+        case .simulated: ["gotoni-engine"]
+        }
+    }
+
     /// With metrics, counts of cached tokens and KV events.
     func command(listen: String) -> [String] {
         let events = { (more: String) in

@@ -15,7 +15,8 @@ struct NodePlan: Sendable {
     var engineLimit: Duration
 
     private var engine: Cluster.Engine { cluster.engine }
-    private var isContainer: Bool { engine.kind == .sglang || engine.kind == .vllm }
+    /// A sandbox is a container already, of the engine's image.
+    private var isContainer: Bool { !member.isSandbox && (engine.kind == .sglang || engine.kind == .vllm) }
 
     /// Programs that are sent.
     static func programs(for engine: EngineKind) -> [String] {
@@ -49,12 +50,7 @@ struct NodePlan: Sendable {
             isContainer ? ([engine.image ?? ""] + command).joined(separator: " ") : command.joined(separator: " ")
         let place = Cluster.place(member, engine.port)
         let look = { @Sendable (machine: Machine) async throws(CommandError) -> Step.Finding in
-            var found: Step.Finding
-            switch engine.kind {
-            case .external: found = .holds("not ours")
-            case .sglang, .vllm: found = try await machine.look("look_container", [label])
-            case .simulated: found = try await machine.look("look_service", ["engine", label], input: secrets)
-            }
+            let found = try await lookAtEngine(label, machine)
             guard case .holds(let info) = found else { return found }
             guard await Health.answers(machine, place, "/health") else {
                 guard engine.kind != .external else {
@@ -62,8 +58,7 @@ struct NodePlan: Sendable {
                 }
                 return .wants("wait for the engine to load its model")
             }
-            found = .holds("\(info), answers at \(place)")
-            return found
+            return .holds("\(info), answers at \(place)")
         }
         return Step(
             name: "engine", look: look,
@@ -75,22 +70,24 @@ struct NodePlan: Sendable {
             })
     }
 
-    private var command: [String] { engine.command(listen: member.listen) }
+    private var command: [String] { (isContainer ? [] : engine.program) + engine.command(listen: member.listen) }
+
+    private func lookAtEngine(_ label: String, _ machine: Machine) async throws(CommandError) -> Step.Finding {
+        if engine.kind == .external { return .holds("not ours") }
+        if isContainer { return try await machine.look("look_container", [label]) }
+        return try await machine.look("look_service", ["engine", label], input: secrets)
+    }
 
     private func start(_ label: String, on machine: Machine) async throws(CommandError) {
-        switch engine.kind {
-        case .external: break
-        case .sglang, .vllm:
-            // One that loads its model is left to that.
-            if case .holds = try await machine.look("look_container", [label]) { return }
+        // One that loads its model is left to that.
+        if case .holds = try await lookAtEngine(label, machine) { return }
+        if isContainer {
             _ = try await machine.cluster(
                 "act_container", [label, engine.image ?? ""] + command, limit: .seconds(300),
                 doing: "Starting the engine")
-        case .simulated:
-            if case .holds = try await machine.look("look_service", ["engine", label], input: secrets) { return }
+        } else {
             _ = try await machine.cluster(
-                "act_service", ["engine", label, "30", "gotoni-engine"] + command, input: secrets,
-                doing: "Starting the engine")
+                "act_service", ["engine", label, "30"] + command, input: secrets, doing: "Starting the engine")
         }
     }
 
@@ -157,19 +154,16 @@ struct NodePlan: Sendable {
 
     /// Ends the engine, which its step then starts anew.
     var engineStop: Step? {
-        switch engine.kind {
-        case .external: nil
-        case .simulated: Self.stop("engine")
-        case .sglang, .vllm:
-            Step(
-                name: "stop engine",
-                look: { (machine) throws(CommandError) in
-                    let answer = try await machine.cluster("status_container", doing: "Looking")
-                    return answer.value("runs") == nil ? .holds("does not run") : .wants("end the engine")
-                },
-                act: { (machine) throws(CommandError) in
-                    _ = try await machine.cluster("stop_container", limit: .seconds(120), doing: "Stopping the engine")
-                })
-        }
+        if engine.kind == .external { return nil }
+        guard isContainer else { return Self.stop("engine") }
+        return Step(
+            name: "stop engine",
+            look: { (machine) throws(CommandError) in
+                let answer = try await machine.cluster("status_container", doing: "Looking")
+                return answer.value("runs") == nil ? .holds("does not run") : .wants("end the engine")
+            },
+            act: { (machine) throws(CommandError) in
+                _ = try await machine.cluster("stop_container", limit: .seconds(120), doing: "Stopping the engine")
+            })
     }
 }
