@@ -182,10 +182,11 @@ check-tokens: $(PROXY) $(VENV)/tokens-ready
 test-tokenizer: $(SO) $(TOKENIZER_SO) $(VENV)/tokenizer-ready
 	@$(HERE) Tests/tokenizer/run --library $(TOKENIZER_SO) --python $(VPYTHON) --build $(BUILD)/tokenizer-tests $(ARGS)
 
-## test-modal        the helper for Modal, and the fake it is tested at, by Modal's own SDK (a minute)
+## test-modal        gotoni on a fake of Modal, by the newest and the oldest of Modal's own SDKs (four minutes)
 .PHONY: test-modal
-test-modal: $(VENV)/modal-ready
-	@Tests/gotoniTests/run-modal --python $(VPYTHON) --build $(BUILD)/modal-tests
+test-modal: $(GOTONI) $(VENV)/modal-ready
+	@Tests/gotoniTests/run-modal --gotoni $(GOTONI) --python $(VPYTHON) --python-oldest $(VENV)-modal-oldest/bin/python \
+		--build $(BUILD)/modal-tests
 
 ## chaos             100,000 requests while engines die, hang and restart, clients leave and the proxy is replaced
 .PHONY: chaos
@@ -266,11 +267,15 @@ test-integration: $(SO) $(TOKENIZER_SO) $(GOTONI) $(VENV)/ready $(VENV)/tokenize
 	@Tests/gotoni-engineTests/run --engine $(ENGINE) --python $(VPYTHON) --build $(BUILD)/engine-tests
 	$(say) "the proxy in front of three engines"
 	@Tests/gotoni-proxyTests/run --proxy $(PROXY) --engine $(ENGINE) --python $(VPYTHON) --build $(BUILD)/proxy-tests
+	$(say) "programs that run where they are put, and start at once"
+	@scripts/check-release $(BIN)
 	$(say) "gotoni on a fake of Lambda's cloud, and others' clients on it"
 	@Tests/gotoniTests/run-clouds --gotoni $(GOTONI) --python $(VPYTHON) --build $(BUILD)/gotoni-cloud-tests
 	$(say) "gotoni proxy and gotoni lb"
 	@Tests/gotoniTests/run-gateways --gotoni $(GOTONI) --proxy $(PROXY) --lb $(LB) --engine $(ENGINE) --python $(VPYTHON) \
 		--build $(BUILD)/gotoni-gateway-tests
+	$(say) "a cluster from launch to kill, and what can go wrong with it"
+	@Tests/gotoniTests/run-cluster --programs $(BIN) --python $(VPYTHON) --build $(BUILD)/gotoni-cluster-tests
 	$(say) "meshes of nodes, each in front of an engine"
 	@Tests/gotoni-lbTests/run --lb $(LB) --engine $(ENGINE) --proxy $(PROXY) --python $(VPYTHON) --build $(BUILD)/lb-tests
 	@$(VPYTHON) -m pytest -q -p no:cacheprovider benchmark/forms
@@ -311,11 +316,11 @@ $(TOKENIZER_SO): $(TOKENIZER_SOURCES)
 	@mkdir -p $(LIB)
 	@strip --strip-unneeded -o $@ .build-embedded/release/libgotoni-tokenizer-shared.so
 
-# One build makes all programs. The standard library is linked in, and so are the libraries that other systems lack: the
-# linker finds their archives in a folder without anything else. Of simdjson there is no archive: it lies beside them, in
-# ../lib/gotoni. So they run where no Swift is. Run-time checks of
-# exclusive access are an eighth of the proxy's instructions a request: the tests' builds have them, these do not.
-PROGRAM_FLAGS := -Xswiftc -use-ld=lld -Xswiftc -enforce-exclusivity=unchecked -Xlinker -L$(abspath $(STATIC)) \
+# One build makes all programs. So that they run where no Swift is, the standard library is linked in, and so are libraries
+# that other systems lack: the linker finds their archives in a folder without anything else, which comes before the
+# system's. Of simdjson there is no archive; it lies in ../lib/gotoni. Run-time checks of exclusive access are an eighth of
+# the proxy's instructions a request: the tests' builds have them, these do not.
+PROGRAM_FLAGS := -Xswiftc -use-ld=lld -Xswiftc -enforce-exclusivity=unchecked -Xswiftc -L$(abspath $(STATIC)) \
 	-Xlinker -rpath='$$ORIGIN/../lib/gotoni'
 $(GOTONI) $(PROXY) $(LB) $(ENGINE) &: $(PROGRAM_SOURCES)
 	@scripts/check-deps
@@ -351,8 +356,10 @@ $(VENV)/client-ready: Tests/gotoni-proxyTests/requirements.txt Tests/gotoni-engi
 	@touch $@
 
 $(VENV)/modal-ready: Tests/gotoniTests/requirements-modal.txt | $(VENV)/made
-	$(say) "Modal's SDK, into $(VENV)"
+	$(say) "Modal's SDK, into $(VENV), and the oldest that gotoni takes, into $(VENV)-modal-oldest"
 	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@$(PYTHON) -m venv $(VENV)-modal-oldest
+	@$(VENV)-modal-oldest/bin/python -m pip install --quiet --disable-pip-version-check modal==1.5.0
 	@touch $@
 
 $(VENV)/forms-ready: benchmark/forms/requirements.txt | $(VENV)/made

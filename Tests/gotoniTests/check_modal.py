@@ -387,3 +387,17 @@ def a_helper_that_does_not_do_as_it_should_is_ended_with_all_that_it_started() -
             pids = [int(word) for word in (place / "pids").read_text().split()]
             assert len(pids) == 2
             until("nothing of it is left", lambda: not any(alive(pid) for pid in pids))
+
+
+def commands_run_in_a_sandbox() -> None:
+    with _account() as (user, _):
+        user.gotoni("launch", "a", "-t", "cpu", "-y").ends(0)
+        assert user.gotoni("run", "a", "--", "printf", "%s|", "it's", "$HOME; *").ends(0).out == "it's|$HOME; *|\n"
+        assert user.gotoni("run", "a", "echo $((6 * 7)); echo aside >&2; exit 7").ends(7).out == "42\naside\n"
+        user.gotoni("run", "a", "kill -9 $$").ends(137)
+        user.gotoni("run", "a", "sleep 60", "--timeout", "1s").ends(124)
+        said = user.gotoni("run", "a", "echo yes", "--json").ends(0).json()["machines"]
+        assert [(each["machine"], each["status"], each["output"]) for each in said] == [("a", 0, "yes\n")]
+        user.gotoni("run", "b", "true").ends(5, 'no machine "b"')
+        for words in (["connect", "a"], ["cp", "a:x", "y"], ["forward", "a", "8000"]):
+            user.gotoni(*words).ends(2, "sandbox without ssh")
