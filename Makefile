@@ -11,7 +11,6 @@ LIB     := $(BUILD)/lib
 SO      := $(LIB)/libgotoni.so.$(ABI)
 TOKENIZER_SO := $(LIB)/libgotoni-tokenizer.so.$(ABI)
 BIN     := $(BUILD)/bin
-STATIC  := $(BUILD)/static
 GOTONI  := $(BIN)/gotoni
 PROXY   := $(BIN)/gotoni-proxy
 LB      := $(BIN)/gotoni-lb
@@ -316,21 +315,18 @@ $(TOKENIZER_SO): $(TOKENIZER_SOURCES)
 	@mkdir -p $(LIB)
 	@strip --strip-unneeded -o $@ .build-embedded/release/libgotoni-tokenizer-shared.so
 
-# One build makes all programs. So that they run where no Swift is, the standard library is linked in, and so are libraries
-# that other systems lack: the linker finds their archives in a folder without anything else, which comes before the
-# system's. Of simdjson there is no archive; it lies in ../lib/gotoni. Run-time checks of exclusive access are an eighth of
-# the proxy's instructions a request: the tests' builds have them, these do not.
-PROGRAM_FLAGS := -Xswiftc -use-ld=lld -Xswiftc -enforce-exclusivity=unchecked -Xswiftc -L$(abspath $(STATIC)) \
-	-Xlinker -rpath='$$ORIGIN/../lib/gotoni'
+# One build makes all programs. So that they run where no Swift is, the standard library is linked in; libraries that other
+# systems lack lie beside them, in ../lib/gotoni. Run-time checks of exclusive access are an eighth of the proxy's
+# instructions a request: the tests' builds have them, these do not.
+PROGRAM_FLAGS := -Xswiftc -use-ld=lld -Xswiftc -enforce-exclusivity=unchecked -Xlinker -rpath='$$ORIGIN/../lib/gotoni'
 $(GOTONI) $(PROXY) $(LB) $(ENGINE) &: $(PROGRAM_SOURCES)
 	@scripts/check-deps
 	$(say) "the programs (six minutes the first time)"
-	@mkdir -p $(BIN) $(STATIC) $(LIB)/gotoni
-	@simdjson=$$(readlink -f "$$($(CC) -print-file-name=libsimdjson.so)") && \
-		name=$$(readelf -d "$$simdjson" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p') && \
-		install -m 644 "$$simdjson" "$(LIB)/gotoni/$$name"
-	@for library in xxhash pcre2-8 utf8proc; do \
-		ln -sf "$$($(CC) -print-file-name=lib$$library.a)" $(STATIC)/lib$$library.a || exit 1; \
+	@mkdir -p $(BIN) $(LIB)/gotoni
+	@for library in xxhash simdjson pcre2-8 utf8proc; do \
+		file=$$(readlink -f "$$($(CC) -print-file-name=lib$$library.so)") && \
+		name=$$(readelf -d "$$file" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p') && \
+		install -m 644 "$$file" "$(LIB)/gotoni/$$name" || exit 1; \
 	done
 	@for program in $(PROGRAMS); do \
 		swift build --quiet -c release --static-swift-stdlib $(PROGRAM_FLAGS) --scratch-path .build-cli \

@@ -18,6 +18,9 @@ def a_cluster_serves_from_launch_to_kill() -> None:
 
         said = it.gotoni(*it.setup).ends(0, "node-1", "node-2", "mesh", "1 peers answer", "gotoni cluster status")
         assert "MACHINE" in said.out and "send gotoni-lb" in said.err
+        it.gotoni("wait", "node-1", "node-2", "--for", "engine", "--timeout", "10s", *it.ssh).ends(0, "active")
+        sent = [each / ".local/share/gotoni" for each in (user.path for user in it.hosts.users)]
+        assert all((folder / "bin/gotoni-lb").exists() and any((folder / "lib/gotoni").iterdir()) for folder in sent)
         (ruleset,) = it.gotoni("firewall", "list", "--json").ends(0).json()[1:]
         let_in = {(rule["source_network"], *rule["port_range"]) for rule in ruleset["rules"]}
         addresses = [each["address"] for each in it.file()["members"]]
@@ -86,6 +89,8 @@ def machines_are_reached_by_their_names() -> None:
     with world() as it:
         if it is None:
             return
+        it.gotoni("wait", "node-1", "--for", "ssh", "--timeout", "10s", *it.ssh).ends(0)
+        it.gotoni("wait", "node-1", "--for", "engine", *it.ssh).ends(5, "belongs to no cluster")
         it.gotoni("run", *it.ssh, "node-1", "echo $HOME; exit 3").ends(3, str(it.hosts.users[0].path))
         it.gotoni("run", *it.ssh, "node-1", "--", "echo", "$HOME; *").ends(0, "$HOME; *")
         it.gotoni("run", *it.ssh, "node-1,node-2", "echo $SSH_CONNECTION").ends(0, "node-1: 127.0.0.1", "node-2: 127.0.0.1")

@@ -100,17 +100,29 @@ struct Restart: AsyncParsableCommand {
 }
 
 struct Wait: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Wait until machines are active.")
+    static let configuration = CommandConfiguration(abstract: "Wait until machines are of use.")
+
+    enum Goal: String, CaseIterable, ExpressibleByArgument {
+        case active, ssh, engine
+    }
 
     @Argument(help: "A machine's name, its id, or how that begins.") var names: [String]
+    @Option(
+        name: .customLong("for"),
+        help: ArgumentHelp(
+            "active: the cloud has started it; ssh: it takes commands; engine: its engine answers.", valueName: "GOAL"))
+    var goal = Goal.active
     @Option(help: ArgumentHelp("How long to wait.", valueName: "TIME")) var timeout = WaitTime(seconds: 900)
     @OptionGroup var options: CloudOptions
+    @OptionGroup(title: "SSH") var ssh: SSHOptions
 
     func run() async throws {
         let cloud = try options.cloud()
         let machines = try await cloud.machines()
         let ids = try names.map { try machines.one(named: $0).id }
-        let ready = try await Waiting(cloud: cloud, limit: timeout.duration).active(ids)
+        let waiting = Waiting(cloud: cloud, limit: timeout.duration)
+        let ready = try await waiting.active(ids)
+        if goal != .active { try await waiting.commands(ready, ssh, engine: goal == .engine) }
         print(options.json ? try JSONText.of(ready) : CloudMachine.table(ready))
     }
 }

@@ -35,4 +35,41 @@ struct Waiting {
             try? await Task.sleep(for: cloud.pause)
         }
     }
+
+    /// Until all of `machines` take commands, and with `engine` until the engine of each, as its cluster has it, answers.
+    /// Errors: 124.
+    func commands(_ machines: [CloudMachine], _ ssh: SSHOptions, engine: Bool) async throws {
+        let found = try machines.map { machine in
+            MachineOptions.Found(
+                name: machine.label, machine: machine, link: try ssh.link(to: machine, of: cloud))
+        }
+        let clusters = found.map { Cluster.having($0.key) }
+        if engine, let index = clusters.firstIndex(where: { $0 == nil }) {
+            throw CommandError("\(found[index].name) belongs to no cluster that was set up from here.", exitCode: 5)
+        }
+        let clock = ContinuousClock()
+        let end = clock.now + limit
+        try await ssh.connected(to: found) { connected in
+            let late = await concurrently(Array(zip(found, zip(connected, clusters)))) { found, place -> String? in
+                let (machine, cluster) = place
+                Progress.say("waiting for \(found.name)")
+                while clock.now < end {
+                    if (try? await machine.run(["true"], limit: .seconds(20))) != nil {
+                        guard engine, let cluster, let member = cluster.members.first(where: { $0.key == found.key })
+                        else { return nil }
+                        if await Health.answers(machine, Cluster.place(member, cluster.engine.port), "/health") {
+                            return nil
+                        }
+                    }
+                    try? await Task.sleep(for: .seconds(1))
+                }
+                return found.name
+            }
+            guard late.allSatisfy({ $0 == nil }) else {
+                throw CommandError(
+                    "After \(limit) these do not answer: \(late.compactMap { $0 }.joined(separator: ", ")).",
+                    exitCode: 124)
+            }
+        }
+    }
 }

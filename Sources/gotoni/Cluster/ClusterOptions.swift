@@ -40,7 +40,7 @@ struct ClusterOptions: ParsableArguments {
                     continue
                 }
                 let machine = try known.one(named: member.key)
-                let link = try machines.link(to: machine, of: cloud)
+                let link = try machines.ssh.link(to: machine, of: cloud)
                 found.append(.success(MachineOptions.Found(name: member.name, machine: machine, link: link)))
             } catch {
                 found.append(.failure(error))

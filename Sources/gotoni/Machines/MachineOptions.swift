@@ -32,25 +32,31 @@ struct MachineOptions: ParsableArguments {
         return try names.map { name in
             guard !name.contains("@") else { return Found(name: name, machine: nil, link: .named(name)) }
             let machine = try machines.one(named: name)
-            return Found(name: machine.label, machine: machine, link: try link(to: machine, of: cloud))
+            return Found(name: machine.label, machine: machine, link: try ssh.link(to: machine, of: cloud))
         }
     }
 
+    func connected(_ found: [Found], _ body: ([Machine]) async throws -> Void) async throws {
+        try await ssh.connected(to: found, body)
+    }
+}
+
+extension SSHOptions {
     func link(to machine: CloudMachine, of cloud: any Cloud) throws(CommandError) -> MachineLink {
         guard let link = cloud.link(to: machine) else {
             let advice = machine.status == .booting ? "; gotoni wait \(machine.label) waits." : "."
             throw CommandError("\(machine.label) is \(machine.status.rawValue) and cannot be reached\(advice)")
         }
         guard case .ssh(var host) = link else { return link }
-        host.user = ssh.sshUser ?? host.user
+        host.user = sshUser ?? host.user
         return .ssh(host)
     }
 
     /// `body` with connections to what was found, which end with it.
-    func connected(_ found: [Found], _ body: ([Machine]) async throws -> Void) async throws {
+    func connected(to found: [MachineOptions.Found], _ body: ([Machine]) async throws -> Void) async throws {
         let targets = found.compactMap(\.link.target)
         let hosts = found.compactMap(\.link.host)
-        try await SSH.connected(ssh, to: targets, hosts: hosts) { connections in
+        try await SSH.connected(self, to: targets, hosts: hosts) { connections in
             try await body(
                 found.map { each in
                     switch each.link {

@@ -53,7 +53,11 @@ struct Run: AsyncParsableCommand {
                     return Said(machine: machine.name, error: "\(error)")
                 }
             }
-            if json { print(try JSONText.of(["machines": said])) } else { said.forEach(Self.show) }
+            if json {
+                print(try JSONText.of(["machines": said]))
+            } else {
+                said.forEach { Self.show($0, isOnly: said.count == 1) }
+            }
             let failures = said.filter { $0.status != 0 }
                 .map {
                     CommandError($0.error ?? "\($0.machine) ended with \($0.status ?? 1).", exitCode: $0.status ?? 1)
@@ -62,10 +66,10 @@ struct Run: AsyncParsableCommand {
         }
     }
 
-    private static func show(_ said: Said) {
+    private static func show(_ said: Said, isOnly: Bool) {
         let lines = (said.output + said.errors).split(separator: "\n", omittingEmptySubsequences: false)
         let text = lines.last == "" ? lines.dropLast() : lines[...]
-        for line in text { print("\(said.machine): \(line)") }
+        for line in text { print((isOnly ? "" : "\(said.machine): ") + line) }
         if let error = said.error { Progress.say("\(said.machine): \(error)") }
         if let status = said.status, status != 0 { Progress.say("\(said.machine): ended with \(status)") }
     }

@@ -18,7 +18,7 @@ struct SSHConfig: AsyncParsableCommand {
         let running = try await cloud.machines().filter(\.isRunning).sorted { ($0.label, $0.id) < ($1.label, $1.id) }
         let known = "  UserKnownHostsFile \"\(Files.configuration)/known_hosts\"\n  StrictHostKeyChecking accept-new\n"
         let blocks = running.compactMap { machine -> String? in
-            guard case .ssh(let host) = try? machines.link(to: machine, of: cloud) else { return nil }
+            guard case .ssh(let host) = try? machines.ssh.link(to: machine, of: cloud) else { return nil }
             let isWord = machine.label.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0)) }
             return host.block(names: isWord ? [machine.label] : []) + known
         }
