@@ -47,7 +47,7 @@ struct Gotoni: AsyncParsableCommand {
     }
 
     private static func perform() async throws {
-        var command = try parseAsRoot()
+        var command = try parseAsRoot(FormerCommands.current(Array(CommandLine.arguments.dropFirst())))
         if var running = command as? any AsyncParsableCommand {
             try await running.run()
         } else {

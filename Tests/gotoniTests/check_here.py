@@ -326,3 +326,11 @@ def versions_agree() -> None:
         header = (pathlib.Path(__file__).parents[2] / "include" / "gotoni.h").read_text()
         assert f"#define GOTONI_ABI_VERSION {versions['abi']}\n" in header
         user.gotoni("version").ends(0, f"gotoni {number} (")
+
+
+def former_commands_lead_to_what_there_is_now() -> None:
+    with home() as user:
+        user.gotoni("sglang", "test-endpoints").ends(5, "No cluster was set up from here")
+        user.gotoni("sglang", "setup-cluster", "--dry-run").ends(2, "Which machines?")
+        user.gotoni("share", "one").ends(2, "no gotoni share any more", "gotoni keys add")
+        user.gotoni("lb-remote-status").ends(2, "gotoni lb status --remote")
