@@ -59,14 +59,14 @@ extension Cloud {
 
     func offer(_ type: String, in region: String) async throws(CommandError) -> MachineOffer {
         let types = try await types()
-        guard let found = types.first(where: { $0.name == type }) else {
+        guard let found = types.one(named: type) else {
             throw CommandError(
                 "There is no type \(type); there are \(types.map(\.name).joined(separator: ", ")).", exitCode: 5)
         }
         if region == "auto", let first = found.regions.first { return MachineOffer(type: found, region: first) }
         if found.regions.contains(region) { return MachineOffer(type: found, region: region) }
         let others = found.regions.isEmpty ? "nowhere now" : "only in \(found.regions.joined(separator: ", "))"
-        throw CommandError("\(type) can be had \(others).", exitCode: 6)
+        throw CommandError("\(found.name) can be had \(others).", exitCode: 6)
     }
 
     func restart(_ ids: [String]) async throws(CommandError) { throw lacks("restarts; kill and launch") }
@@ -192,6 +192,16 @@ struct CloudKey: Encodable, Sendable {
     var id: String
     var name: String
     var publicKey: String
+}
+
+extension [MachineType] {
+    /// The type of this name, or the only one whose name goes on with _ behind it: gpu_8x_h100 is gpu_8x_h100_sxm5, if there
+    /// is no other such.
+    fileprivate func one(named name: String) -> MachineType? {
+        if let exact = first(where: { $0.name == name }) { return exact }
+        let longer = filter { $0.name.hasPrefix(name + "_") }
+        return longer.count == 1 ? longer[0] : nil
+    }
 }
 
 extension Array<CloudMachine> {
