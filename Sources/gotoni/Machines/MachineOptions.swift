@@ -48,7 +48,7 @@ extension SSHOptions {
             throw CommandError("\(machine.label) is \(machine.status.rawValue) and cannot be reached\(advice)")
         }
         guard case .ssh(var host) = link else { return link }
-        host.user = sshUser ?? host.user
+        host.user = try user() ?? host.user
         return .ssh(host)
     }
 

@@ -22,10 +22,18 @@ struct SSHOptions: ParsableArguments {
         }
     }
 
+    /// The user on machines of a cloud, if one is wanted.
+    func user() throws(CommandError) -> String? { try Settings.load().value("ssh-user", flag: sshUser) }
+
     /// Words of ssh's command line for all hosts.
     fileprivate func words() throws(CommandError) -> [String] {
-        let identity = try Settings.load().value("identity", flag: identity)
-        return (sshPort.map { ["-o", "Port=\($0)"] } ?? [])
+        let settings = try Settings.load()
+        let port = settings.value("ssh-port", flag: sshPort.map(String.init))
+        guard port.map({ UInt16($0) ?? 0 > 0 }) ?? true else {
+            throw CommandError("A port of SSH is from 1 to 65535, not \"\(port ?? "")\".", exitCode: 2)
+        }
+        let identity = settings.value("identity", flag: identity)
+        return (port.map { ["-o", "Port=\($0)"] } ?? [])
             + (identity.map { ["-i", $0, "-o", "IdentitiesOnly=yes"] } ?? [])
     }
 }
@@ -103,9 +111,12 @@ struct SSH: Sendable {
         guard errors.contains("Host key verification failed") else {
             return CommandError("\(host) cannot be reached by ssh.", lines: errors)
         }
+        // As ssh says it: a port other than 22 is part of the name.
+        let known = errors.firstMatch(of: /Host key for (\S+) has changed/).map { String($0.1) }
+        let name = known ?? String(host.split(separator: "@").last ?? "")
         return CommandError(
             "\(host) has another host key than before, so it may be another machine: nothing was sent. If that is as it "
-                + "should be: ssh-keygen -f \(Files.configuration)/known_hosts -R \(host.split(separator: "@").last ?? "")",
+                + "should be: ssh-keygen -f \(quoted("\(Files.configuration)/known_hosts")) -R \(quoted(name))",
             exitCode: 4)
     }
 

@@ -32,6 +32,9 @@ struct Run: AsyncParsableCommand {
         var output = ""
         var errors = ""
         var error: String?
+        var exitCode: Int32 = 1
+
+        private enum CodingKeys: String, CodingKey { case machine, status, output, errors, error }
     }
 
     func run() async throws {
@@ -50,7 +53,7 @@ struct Run: AsyncParsableCommand {
                     return Said(
                         machine: machine.name, status: answer.status, output: answer.output, errors: answer.errors)
                 } catch {
-                    return Said(machine: machine.name, error: "\(error)")
+                    return Said(machine: machine.name, error: "\(error)", exitCode: error.exitCode)
                 }
             }
             if json {
@@ -60,7 +63,8 @@ struct Run: AsyncParsableCommand {
             }
             let failures = said.filter { $0.status != 0 }
                 .map {
-                    CommandError($0.error ?? "\($0.machine) ended with \($0.status ?? 1).", exitCode: $0.status ?? 1)
+                    CommandError(
+                        $0.error ?? "\($0.machine) ended with \($0.status ?? 1).", exitCode: $0.status ?? $0.exitCode)
                 }
             try CommandError.finish(failures, of: said.count)
         }

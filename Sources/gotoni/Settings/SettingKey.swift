@@ -33,6 +33,11 @@ struct SettingKey: Sendable {
         SettingKey(
             name: "identity", variable: "GOTONI_IDENTITY", isPath: true,
             what: "The private key of SSH, where ssh would not find it by itself."),
+        SettingKey(name: "ssh-port", variable: "GOTONI_SSH_PORT", what: "The port of SSH on all machines."),
+        SettingKey(
+            name: "ssh-user", variable: "GOTONI_SSH_USER",
+            what: "The user on machines of a cloud, if not its images' own."
+        ),
     ]
 
     static func named(_ name: String) -> SettingKey? { all.first { $0.name == name } }
