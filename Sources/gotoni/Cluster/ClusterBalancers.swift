@@ -8,7 +8,8 @@ struct ClusterUpload: AsyncParsableCommand {
     @OptionGroup var options: ClusterOptions
 
     func run() async throws {
-        let cluster = try options.cluster()
+        let (cluster, lock) = try await options.clusterToChange()
+        defer { lock.release() }
         try await Work.with(cluster, programs: NodePlan.programs(for: cluster.engine.kind)) { work in
             try await options.withNodes(of: cluster) { nodes in
                 let reports = await options.carryOut(on: nodes) { _ in work.programs.steps }
@@ -44,7 +45,9 @@ struct ClusterRestartBalancers: AsyncParsableCommand {
     }
 
     func run() async throws {
-        var cluster = try options.cluster()
+        let (known, lock) = try await options.clusterToChange()
+        defer { lock.release() }
+        var cluster = known
         cluster.balancer.strategy = strategy ?? cluster.balancer.strategy
         cluster.balancer.maxConcurrent = maxConcurrent ?? cluster.balancer.maxConcurrent
         cluster.balancer.runningThreshold = runningThreshold ?? cluster.balancer.runningThreshold
@@ -70,7 +73,8 @@ struct ClusterStopBalancers: AsyncParsableCommand {
     @OptionGroup var options: ClusterOptions
 
     func run() async throws {
-        let cluster = try options.cluster()
+        let (cluster, lock) = try await options.clusterToChange()
+        defer { lock.release() }
         try await options.withNodes(of: cluster) { nodes in
             let reports = await options.carryOut(on: nodes) { _ in [NodePlan.stop("lb")] }
             try options.show(reports)

@@ -12,7 +12,8 @@ struct ClusterRestartEngines: AsyncParsableCommand {
     @OptionGroup var options: ClusterOptions
 
     func run() async throws {
-        let cluster = try options.cluster()
+        let (cluster, lock) = try await options.clusterToChange()
+        defer { lock.release() }
         guard cluster.engine.kind != .external else {
             throw CommandError("The engines of \(cluster.name) were not started by gotoni.", exitCode: 2)
         }

@@ -18,6 +18,15 @@ struct ClusterOptions: ParsableArguments {
     /// The cluster that is meant. Errors: 5, and 2 where that is not clear.
     func cluster() throws(CommandError) -> Cluster { try Cluster.named(chosen(try Settings.load())) }
 
+    /// The same to change it, behind whoever does so now; the lock is to be released.
+    func clusterToChange() async throws(CommandError) -> (Cluster, ClusterLock) {
+        let lock = try await ClusterLock(try cluster().name)
+        do throws(CommandError) { return (try cluster(), lock) } catch {
+            lock.release()
+            throw error
+        }
+    }
+
     /// A machine of a cluster: with a connection, or why there is none.
     struct Node: Sendable {
         var member: Cluster.Member
@@ -109,10 +118,12 @@ struct ClusterOptions: ParsableArguments {
         }
     }
 
-    static func finish(_ reports: [[StepReport]]) throws {
-        let failures = reports.compactMap { $0.first { $0.state == .failed || $0.state == .left } }
-            .map { CommandError($0.info, exitCode: max(1, $0.exitCode)) }
-        try CommandError.finish(failures, of: reports.count)
+    /// `machines`: of how many the first reports are; more are of what they share.
+    static func finish(_ reports: [[StepReport]], of machines: Int? = nil) throws {
+        let failures = reports.map { $0.first { $0.state == .failed || $0.state == .left } }
+        let own = failures.prefix(machines ?? reports.count)
+        guard let first = failures.compactMap({ $0 }).first else { return }
+        throw ExitCode(own.contains { $0 == nil } ? 7 : max(1, first.exitCode))
     }
 }
 

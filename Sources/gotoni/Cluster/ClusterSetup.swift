@@ -45,7 +45,7 @@ struct ClusterWishes: ParsableArguments {
     }
 
     /// The engine: one of another kind begins anew.
-    func engine(after before: Cluster.Engine?, _ arguments: [String], _ settings: Settings) throws(CommandError)
+    func engine(after before: Cluster.Engine?, _ arguments: [String]?, _ settings: Settings) throws(CommandError)
         -> Cluster.Engine
     {
         let set = settings["engine"]?.value ?? ""
@@ -59,7 +59,7 @@ struct ClusterWishes: ParsableArguments {
             model: model ?? last?.model ?? settings["model"]?.value ?? kind.model,
             image: image ?? last?.image ?? settings["image"]?.value ?? kind.image,
             tensorParallel: tensorParallel ?? last?.tensorParallel ?? 1,
-            arguments: arguments.isEmpty ? last?.arguments ?? [] : arguments)
+            arguments: arguments ?? last?.arguments ?? [])
     }
 
     func balancer(after before: Cluster.Balancer?, _ settings: Settings) -> Cluster.Balancer {
@@ -109,7 +109,7 @@ struct ClusterSetup: AsyncParsableCommand {
         discussion: """
             Looks what is there, does what is missing, and looks again; started anew it does what is left. An engine of \
             another kind, model or image replaces the one that runs. The token for Hugging Face's hub is taken from \
-            HF_TOKEN. Words behind -- are for the engine.
+            HF_TOKEN. Words behind -- are for the engine; -- as the last word takes them away.
 
             Engines and balancers listen where the other machines reach them: engines ask for no key, so nobody else \
             may reach these ports. On Lambda the cluster's ruleset sees to that; elsewhere your firewall has to.
@@ -130,15 +130,21 @@ struct ClusterSetup: AsyncParsableCommand {
 
     func run() async throws {
         let settings = try Settings.load()
-        let name = options.chosen(settings) ?? (Cluster.names().count == 1 ? Cluster.names()[0] : Self.defaultName)
+        // Of several, the one that is meant has to be said.
+        let name =
+            try options.chosen(settings) ?? (Cluster.names().isEmpty ? Self.defaultName : Cluster.named(nil).name)
+        let lock = dryRun ? nil : try await ClusterLock(name)
+        defer { lock?.release() }
         let before = try Cluster.read(name)
         let found = try await machines(before)
+        // With nothing behind --, the engine gets no words any more.
+        let words = engineArguments.isEmpty && CommandLine.arguments.last != "--" ? nil : engineArguments
         let cluster = Cluster(
             name: name,
             provider: found.contains { $0.machine != nil }
                 ? try Provider.chosen(options.machines.provider)?.name : nil,
             members: try await wishes.members(found),
-            engine: try wishes.engine(after: before?.engine, engineArguments, settings),
+            engine: try wishes.engine(after: before?.engine, words, settings),
             balancer: wishes.balancer(after: before?.balancer, settings), proxy: before?.proxy,
             meshKey: before?.meshKey ?? Cluster.secret(), adminToken: before?.adminToken ?? Cluster.secret())
         // What was begun can be found, and ended.
@@ -161,7 +167,7 @@ struct ClusterSetup: AsyncParsableCommand {
                 }
                 try options.show(reports)
                 if !dryRun, !reports.contains(where: \.hasFailed), !options.json { say(cluster) }
-                try ClusterOptions.finish(reports)
+                try ClusterOptions.finish(reports, of: nodes.count)
             }
         }
     }
@@ -170,6 +176,7 @@ struct ClusterSetup: AsyncParsableCommand {
     private func machines(_ before: Cluster?) async throws -> [MachineOptions.Found] {
         let known = before?.members.map(\.key) ?? []
         let names = wishes.nodes.isEmpty ? known : wishes.nodes.flatMap { $0.split(separator: ",").map(String.init) }
+        if let before, wishes.nodes.isEmpty { return try await those(of: before) }
         if !names.isEmpty { return try await options.machines.find(names) }
         guard let cloud = try Provider.chosen(options.machines.provider) else {
             throw CommandError(
@@ -180,6 +187,22 @@ struct ClusterSetup: AsyncParsableCommand {
             throw CommandError("There are no machines; gotoni launch rents some.", exitCode: 5)
         }
         return try await options.machines.find(running.map(\.id))
+    }
+
+    /// Those of before. Errors: some are gone, which only the user can settle.
+    private func those(of before: Cluster) async throws -> [MachineOptions.Found] {
+        do { return try await options.machines.find(before.members.map(\.key)) } catch let error as CommandError {
+            var left: [String] = []
+            for member in before.members where (try? await options.machines.find([member.key])) != nil {
+                left.append(member.name)
+            }
+            guard !left.isEmpty, left.count < before.members.count else { throw error }
+            let gone = before.members.map(\.name).filter { !left.contains($0) }.joined(separator: ", ")
+            throw CommandError(
+                "\(gone) of the cluster \(before.name) cannot be reached any more. To go on without: "
+                    + "gotoni cluster setup --cluster \(before.name) --nodes \(left.joined(separator: ","))",
+                lines: error.sentence, exitCode: 5)
+        }
     }
 
     private func say(_ cluster: Cluster) {
@@ -204,7 +227,7 @@ struct Work: Sendable {
             token = folder + "/token"
             try Files.write(text, to: folder + "/token")
         }
-        let local = try await SentPrograms(programs)
+        let local = try SentPrograms(programs)
         defer { local.remove() }
         try await body(Work(cluster: cluster, programs: local, secrets: folder + "/secrets", token: token))
     }

@@ -27,7 +27,9 @@ struct ProxyDeploy: AsyncParsableCommand {
     func validate() throws { try HTTP.Place.check(port: port) }
 
     func run() async throws {
-        var cluster = try options.cluster()
+        let (known, lock) = try await options.clusterToChange()
+        defer { lock.release() }
+        var cluster = known
         let found = try await options.machines.find([name])
         let key = found[0].key
         if let other = cluster.proxy, other.key != key, !dryRun {
