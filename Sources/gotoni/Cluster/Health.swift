@@ -22,6 +22,8 @@ enum Health {
         name: String
     ) async throws(CommandError) {
         let way = try await machine.reach(place)
+        // Of a container there is none but the engine's.
+        let log = alive.count > 1 ? alive[1] : "engine"
         let clock = ContinuousClock()
         let start = clock.now
         var said = start
@@ -34,7 +36,7 @@ enum Health {
             }
             guard clock.now - start < limit else {
                 throw CommandError(
-                    "\(name) does not answer after \(limit); it goes on starting, see gotoni logs \(machine.name).",
+                    "\(name) does not answer after \(limit); it goes on starting, see gotoni logs \(machine.name) --\(log).",
                     exitCode: 124)
             }
             if clock.now - said > .seconds(30) {

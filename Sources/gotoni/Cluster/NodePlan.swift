@@ -83,11 +83,13 @@ struct NodePlan: Sendable {
         if case .holds = try await lookAtEngine(label, machine) { return }
         if isContainer {
             _ = try await machine.cluster(
-                "act_container", [label, engine.image ?? ""] + command, limit: .seconds(300),
+                "act_container", [label, Cluster.place(member, engine.port), engine.image ?? ""] + command,
+                limit: .seconds(300),
                 doing: "Starting the engine")
         } else {
             _ = try await machine.cluster(
-                "act_service", ["engine", label, "30"] + command, input: secrets, doing: "Starting the engine")
+                "act_service", ["engine", label, "30", Cluster.place(member, engine.port)] + command, input: secrets,
+                doing: "Starting the engine")
         }
     }
 
@@ -125,7 +127,8 @@ struct NodePlan: Sendable {
             act: { (machine) throws(CommandError) in
                 if case .wants = try await machine.look("look_service", [name, label], input: secrets) {
                     _ = try await machine.cluster(
-                        "act_service", [name, label, "\(grace.components.seconds)", program] + words, input: secrets,
+                        "act_service", [name, label, "\(grace.components.seconds)", place, program] + words,
+                        input: secrets,
                         limit: grace + Machine.brief, doing: "Starting \(program)")
                 }
                 try await Health.wait(

@@ -97,12 +97,32 @@ look_container() {
     wants "start the engine"
 }
 
-# LABEL IMAGE COMMAND…: host's network, because a GPU machine serves nothing else, and because that costs no time.
+# HOST:PORT: nobody listens there, who would answer for what is to be started. Only for addresses of IPv4.
+look_free() {
+    case ${1%:*} in *[!0-9.]*) return ;; esac
+    port=$(printf %04X "${1##*:}")
+    # shellcheck disable=SC2046 # the four numbers
+    host=$(printf '%02X%02X%02X%02X' $(printf %s "${1%:*}" | awk -F. '{ print $4, $3, $2, $1 }'))
+    any=00000000
+    for found in $(awk -v "port=:$port" '$4 == "0A" && index($2, port) { print $2 }' /proc/net/tcp /proc/net/tcp6 2>/dev/null); do
+        case $host:${found%:*} in
+        "$any":* | *:"$host" | *:"$any" | *:"$any$any$any$any")
+            fail "Another program listens at $1 already. End it, or choose another port (--port, --engine-port)."
+            ;;
+        esac
+    done
+}
+
+# LABEL HOST:PORT IMAGE COMMAND…: host's network, because a GPU machine serves nothing else, and because that costs no time.
 act_container() {
     find_docker || fail "Docker does not answer."
-    label=$1 image=$2
-    shift 2
+    label=$1 place=$2 image=$3
+    shift 3
     $docker rm -f gotoni-engine >/dev/null 2>&1
+    # An engine of another kind.
+    choose engine
+    if recall; then halt 30 || fail "The engine that runs (process $pid) does not end."; fi
+    look_free "$place"
     mkdir -p "$HOME/.cache/huggingface"
     $docker run -d --name gotoni-engine --label "gotoni=$label" --restart unless-stopped --gpus all --network host \
         --ipc host --shm-size 32g --ulimit memlock=-1 --ulimit stack=67108864 \
@@ -149,15 +169,26 @@ look_service() {
     wants "restart $1"
 }
 
-# SERVICE LABEL SECONDS PROGRAM ARGUMENTS… <VARIABLES: a program that was sent, or another. Variables are a shell's.
+# SERVICE LABEL SECONDS HOST:PORT PROGRAM ARGUMENTS… <VARIABLES: a program that was sent, or another. Variables are a
+# shell's.
 act_service() {
     choose "$1"
-    name=$1 wanted=$2 seconds=$3 program=$4
-    shift 4
+    name=$1 wanted=$2 seconds=$3 place=$4 program=$5
+    shift 5
     lock "$seconds"
     [ ! -x "$data/bin/$program" ] || program=$data/bin/$program
-    if recall; then halt "$seconds" || fail "The $name that runs (process $pid) does not end."; fi
-    cat >"$file.env" || fail "$file.env cannot be written."
+    cat >"$file.env.part" || fail "$file.env.part cannot be written."
+    if recall; then
+        # Somebody else has started it since we looked.
+        [ "$label" = "$wanted" ] && cmp -s "$file.env.part" "$file.env" && rm -f "$file.env.part" && return
+        halt "$seconds" || fail "The $name that runs (process $pid) does not end."
+    fi
+    if [ "$name" = engine ] && command -v docker >/dev/null && find_docker; then
+        # An engine of another kind.
+        $docker rm -f gotoni-engine >/dev/null 2>&1
+    fi
+    look_free "$place"
+    mv -f "$file.env.part" "$file.env"
     # shellcheck disable=SC2016 # for the shell that is started
     spawn host "$wanted" sh -c 'set -a && . "$1" && shift && exec "$@"' sh "$file.env" "$program" "$@"
 }
@@ -189,7 +220,7 @@ stop_service() {
 # SERVICE LINES [follow]
 logs() {
     choose "$1"
-    if [ "$1" = engine ] && [ ! -f "$log" ] && find_docker; then
+    if [ "$1" = engine ] && find_docker && $docker inspect gotoni-engine >/dev/null 2>&1; then
         exec $docker logs --tail "$2" ${3:+--follow} gotoni-engine 2>&1
     fi
     [ -f "$log" ] || fail "There is no $log: gotoni did not start this here."
