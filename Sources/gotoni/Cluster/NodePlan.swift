@@ -79,8 +79,12 @@ struct NodePlan: Sendable {
     }
 
     private func start(_ label: String, on machine: Machine) async throws(CommandError) {
-        // One that loads its model is left to that.
-        if case .holds = try await lookAtEngine(label, machine) { return }
+        // One that loads its model is left to that; one that Docker starts again and again is made anew.
+        if case .holds = try await lookAtEngine(label, machine) {
+            guard isContainer,
+                try await machine.cluster("alive_container", expecting: [1], doing: "Looking at the engine").status == 1
+            else { return }
+        }
         if isContainer {
             _ = try await machine.cluster(
                 "act_container", [label, Cluster.place(member, engine.port), engine.image ?? ""] + command,

@@ -104,8 +104,10 @@ look_free() {
     # shellcheck disable=SC2046 # the four numbers
     host=$(printf '%02X%02X%02X%02X' $(printf %s "${1%:*}" | awk -F. '{ print $4, $3, $2, $1 }'))
     any=00000000
-    for found in $(awk -v "port=:$port" '$4 == "0A" && index($2, port) { print $2 }' /proc/net/tcp /proc/net/tcp6 2>/dev/null); do
-        case $host:${found%:*} in
+    # 0A: listens.
+    for found in $(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk -v "port=$port" '
+        $4 == "0A" && split($2, place, ":") == 2 && place[2] "" == port "" { print place[1] }'); do
+        case $host:$found in
         "$any":* | *:"$host" | *:"$any" | *:"$any$any$any$any")
             fail "Another program listens at $1 already. End it, or choose another port (--port, --engine-port)."
             ;;
@@ -116,7 +118,7 @@ look_free() {
 # LABEL HOST:PORT IMAGE COMMAND…: host's network, because a GPU machine serves nothing else, and because that costs no time.
 act_container() {
     find_docker || fail "Docker does not answer."
-    label=$1 place=$2 image=$3
+    wanted=$1 place=$2 image=$3
     shift 3
     $docker rm -f gotoni-engine >/dev/null 2>&1
     # An engine of another kind.
@@ -124,7 +126,7 @@ act_container() {
     if recall; then halt 30 || fail "The engine that runs (process $pid) does not end."; fi
     look_free "$place"
     mkdir -p "$HOME/.cache/huggingface"
-    $docker run -d --name gotoni-engine --label "gotoni=$label" --restart unless-stopped --gpus all --network host \
+    $docker run -d --name gotoni-engine --label "gotoni=$wanted" --restart unless-stopped --gpus all --network host \
         --ipc host --shm-size 32g --ulimit memlock=-1 --ulimit stack=67108864 \
         -v "$HOME/.cache/huggingface:/root/.cache/huggingface" "$image" "$@" >/dev/null
 }
