@@ -61,7 +61,11 @@ simulate: $(GOTONI)
 
 ## test              everything CI runs: format, build, unit, sanitizers, integration (about 50 minutes on 2 cores)
 .PHONY: test
-test: test-format lib test-unit test-sanitizers test-integration
+test: test-format lib
+	$(say) "unit tests, and the programs beside them, because one compiler keeps one core busy"
+	@$(MAKE) --no-print-directory -j2 --output-sync=target test-unit bin
+	@$(MAKE) --no-print-directory test-sanitizers
+	@$(MAKE) --no-print-directory test-integration
 	@echo "== all tests passed"
 
 ## lib               build/lib/libgotoni.so.0, libgotoni.a and libgotoni-tokenizer.so.0: no Swift runtime needed
@@ -230,10 +234,18 @@ TSAN := TSAN_OPTIONS=exitcode=66:allocator_may_return_null=1:suppressions=$(absp
 ## test-sanitizers   the core under AddressSanitizer and ThreadSanitizer, and the control that must be caught
 .PHONY: test-sanitizers
 test-sanitizers: | deps
+	$(say) "AddressSanitizer and ThreadSanitizer, side by side (ten minutes)"
+	@$(MAKE) --no-print-directory -j2 --output-sync=target test-asan test-tsan
+
+.PHONY: test-asan
+test-asan: | deps
 	$(say) "AddressSanitizer (debug build, fewer sequences; the simulator has no unsafe memory and one thread)"
 	@$(LIBRARIES) GOTONI_TEST_SCALE=0.01 ASAN_OPTIONS=allocator_may_return_null=1 \
 		LSAN_OPTIONS=suppressions=$(abspath Tests/lsan-suppressions.txt):print_suppressions=0 \
 		swift test --quiet --sanitize=address -Xswiftc -use-ld=lld --scratch-path .build-asan --skip GotoniSimulationTests
+
+.PHONY: test-tsan
+test-tsan: | deps
 	$(say) "ThreadSanitizer"
 	@$(LIBRARIES) GOTONI_TEST_SCALE=0.01 $(TSAN) swift test --quiet --sanitize=thread -Xswiftc -use-ld=lld --scratch-path .build-tsan --skip GotoniSimulationTests
 	$(say) "ThreadSanitizer's control: without the lock a race must be reported"

@@ -149,7 +149,7 @@ def _they_serve(user: Home) -> None:
     _shell(user, "gotoni cluster start-trace").ends(0, "runs")
     ask(f"http://{hosts[0]}:8000", "traced", model=MODEL)
     _shell(user, "gotoni cluster stop-trace").ends(0, "written:")
-    _shell(user, "gotoni cluster upload && gotoni cluster restart-lb").ends(0, "gotoni-lb as here", "done")
+    _shell(user, "gotoni cluster upload && gotoni cluster restart-lb").ends(0, "held", "as here", "done")
     _shell(user, "gotoni proxy deploy west_2 --listen-port 9000").ends(0, ":9000")
     ask("http://127.0.0.1:9000", "through the proxy", model=MODEL)
     # The one on port 9000: it has seen one request.

@@ -174,10 +174,9 @@ struct ClusterSetup: AsyncParsableCommand {
 
     /// Those that are named, those of before, or the cloud's that run.
     private func machines(_ before: Cluster?) async throws -> [MachineOptions.Found] {
-        let known = before?.members.map(\.key) ?? []
-        let names = wishes.nodes.isEmpty ? known : wishes.nodes.flatMap { $0.split(separator: ",").map(String.init) }
-        if let before, wishes.nodes.isEmpty { return try await those(of: before) }
+        let names = wishes.nodes.flatMap { $0.split(separator: ",").map(String.init) }
         if !names.isEmpty { return try await options.machines.find(names) }
+        if let before { return try await those(of: before) }
         guard let cloud = try Provider.chosen(options.machines.provider) else {
             throw CommandError(
                 "Which machines? Name them with --nodes USER@HOST …, or set a cloud's credentials.", exitCode: 2)
