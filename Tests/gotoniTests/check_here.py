@@ -260,7 +260,7 @@ def a_settings_file_is_made_once_and_for_one_user() -> None:
         text = path.read_text()
         # As it is, it sets nothing; without the marks of its comments it is understood.
         assert user.gotoni("config", "show", "--json").ends(0).json()["region"]["origin"] == "default"
-        path.write_text(re.sub(r"^#(\w+:) *$", r"\1 x", re.sub(r"^#(\w+: .+)$", r"\1", text, flags=re.M), flags=re.M))
+        path.write_text(re.sub(r"^#([\w-]+:) *$", r"\1 x", re.sub(r"^#([\w-]+: .+)$", r"\1", text, flags=re.M), flags=re.M))
         shown = user.gotoni("config", "show", "--json").ends(0).json()
         assert all(row["origin"] == str(path) for row in shown.values()), shown
         before = path.read_text()

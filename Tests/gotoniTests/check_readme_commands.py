@@ -133,6 +133,7 @@ def _they_rent(user: Home, cloud: LambdaCloud) -> None:
     _shell(user, launch, answer="y\n").ends(0, "$1.29 an hour", "[y/N]", "my-node", "active")
     said = _shell(user, "gotoni launch --type gpu_8x_h100 --name big-cluster --region us-west-2", answer="y\n")
     said.ends(0, "1 x gpu_8x_h100_sxm5 in us-west-2", "[y/N]", "big-cluster", "active")
+    _shell(user, "GOTONI_SSH_PORT=x gotoni run --json my-node true").ends(2, "A port of SSH is from 1 to 65535")
     # Of two such types neither is meant.
     _shell(user, "gotoni launch --type gpu_8x --name big-cluster --region us-west-2 --yes").ends(5, "no type gpu_8x;")
 
@@ -149,7 +150,7 @@ def _they_serve(user: Home) -> None:
     _shell(user, "gotoni cluster start-trace").ends(0, "runs")
     ask(f"http://{hosts[0]}:8000", "traced", model=MODEL)
     _shell(user, "gotoni cluster stop-trace").ends(0, "written:")
-    _shell(user, "gotoni cluster upload && gotoni cluster restart-lb").ends(0, "held", "as here", "done")
+    _shell(user, "gotoni cluster upload && gotoni cluster restart-lb").ends(0, "gotoni-lb", "held", "done")
     _shell(user, "gotoni proxy deploy west_2 --listen-port 9000").ends(0, ":9000")
     ask("http://127.0.0.1:9000", "through the proxy", model=MODEL)
     # The one on port 9000: it has seen one request.
