@@ -6,6 +6,7 @@ import json
 
 from clusters import ask, free_port, steps, world
 from home import alive
+from machines import machines
 
 
 def a_cluster_serves_from_launch_to_kill() -> None:
@@ -114,3 +115,44 @@ def machines_are_reached_by_their_names() -> None:
         config = (it.user.path / ".ssh/config").read_text()
         assert config.count("Include") == 1 and (it.user.path / ".config/gotoni/ssh_hosts").read_text() in said.out + "\n"
         it.gotoni("logs", *it.ssh, "node-1").ends(1, "gotoni did not start this here")
+
+
+def machines_of_a_file_form_a_cluster() -> None:
+    with machines() as found:
+        if found is None:
+            return
+        user, hosts = found
+        file = user.path / "machines.yaml"
+        entry = "  - {{name: {}, host: 127.0.0.{}, user: {}, port: {}, identity: {}, private_address: 127.21.0.{}}}\n"
+        login = hosts.names[0].split("@")[0]
+        names = ("left", "right")
+        file.write_text(
+            "machines:\n"
+            + "".join(entry.format(names[at], at + 1, login, hosts.port, hosts.key, at + 1) for at in range(2))
+        )
+        # Of other providers there is nothing here.
+        user.environment["GOTONI_MACHINES"] = str(file)
+        user.gotoni("list").ends(0, "left", "right", "active")
+        user.gotoni("run", "left,right", "--", "true").ends(0)
+        user.gotoni("launch", "-t", "x", "--yes").ends(2, "neither rented nor ended here")
+        port, engine_port = free_port(), free_port()
+        setup = ["cluster", "setup", "--engine", "simulated", "--port", port, "--engine-port", engine_port]
+        user.gotoni(*setup).ends(0, "1 peers answer")
+        ask(f"http://127.21.0.2:{port}", "hello")
+        user.gotoni("cluster", "status").ends(0, "left", "right")
+        user.gotoni("lb", "status", "--remote", "left,right").ends(0, "healthy")
+        user.gotoni("cluster", "stop-lb").ends(0)
+
+        text = file.read_text()
+        for wrong, said in (
+            (text + "more: 1\n", 'no key "more"'),
+            (text.replace("identity", "key"), 'no key "key"'),
+            (text.replace("name: right", "name: left"), "two machines have one name"),
+            (text.replace("127.0.0.2", "-oProxyCommand=x"), "is no host"),
+            (text.replace("name: right", "name: 'a b'"), "is no name"),
+            ("machines:\n  - {name: a}\n", '"host" is missing'),
+        ):
+            file.write_text(wrong)
+            user.gotoni("list").ends(2, said)
+        file.unlink()
+        user.gotoni("list").ends(2, "cannot be read")

@@ -6,7 +6,7 @@ struct CloudOptions: ParsableArguments {
     @Option(
         name: [.customShort("p"), .long],
         help: ArgumentHelp(
-            "lambda or modal (default: $GOTONI_CLOUD, or whose credentials are there).", valueName: "NAME"))
+            "lambda, modal or static (default: $GOTONI_CLOUD, or whose credentials are there).", valueName: "NAME"))
     var provider: String?
 
     @Flag(help: "Print JSON.")

@@ -39,7 +39,7 @@ struct ClusterOptions: ParsableArguments {
     func withNodes(of cluster: Cluster, _ body: ([Node]) async throws -> Void) async throws {
         var found: [Result<MachineOptions.Found, CommandError>] = []
         let isCloud = cluster.members.contains { !$0.key.contains("@") }
-        let cloud = isCloud ? try Provider.chosen(machines.provider ?? cluster.provider) : nil
+        let cloud = isCloud ? try machines.cloud(cluster.provider) : nil
         let known = try await cloud?.machines() ?? []
         for member in cluster.members {
             do throws(CommandError) {

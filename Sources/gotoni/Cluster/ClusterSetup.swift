@@ -136,13 +136,13 @@ struct ClusterSetup: AsyncParsableCommand {
         let lock = dryRun ? nil : try await ClusterLock(name)
         defer { lock?.release() }
         let before = try Cluster.read(name)
-        let found = try await machines(before)
+        let found = try await machines(of: name, before)
         // With nothing behind --, the engine gets no words any more.
         let words = engineArguments.isEmpty && CommandLine.arguments.last != "--" ? nil : engineArguments
         let cluster = Cluster(
             name: name,
             provider: found.contains { $0.machine != nil }
-                ? try Provider.chosen(options.machines.provider)?.name : nil,
+                ? try options.machines.cloud(before?.provider)?.name : nil,
             members: try await wishes.members(found),
             engine: try wishes.engine(after: before?.engine, words, settings),
             balancer: wishes.balancer(after: before?.balancer, settings), proxy: before?.proxy,
@@ -155,7 +155,7 @@ struct ClusterSetup: AsyncParsableCommand {
                     let plan = work.plan(for: member, engineTimeout.duration)
                     return plan.preparation + work.programs.steps + [plan.engineStep, plan.balancerStep]
                 }
-                if cluster.provider != nil, let cloud = try Provider.chosen(options.machines.provider),
+                if cluster.provider != nil, let cloud = try options.machines.cloud(cluster.provider),
                     cloud.hasRulesets
                 {
                     reports += await ClusterFirewall(cluster: cluster, cloud: cloud, nodes: nodes).open(isDry: dryRun)
@@ -172,27 +172,35 @@ struct ClusterSetup: AsyncParsableCommand {
         }
     }
 
-    /// Those that are named, those of before, or the cloud's that run.
-    private func machines(_ before: Cluster?) async throws -> [MachineOptions.Found] {
+    /// Those that are named, those of before, or the cloud's that run and belong to it or to none.
+    private func machines(of name: String, _ before: Cluster?) async throws -> [MachineOptions.Found] {
         let names = wishes.nodes.flatMap { $0.split(separator: ",").map(String.init) }
-        if !names.isEmpty { return try await options.machines.find(names) }
+        if !names.isEmpty { return try await options.machines.find(names, of: before?.provider) }
         if let before { return try await those(of: before) }
-        guard let cloud = try Provider.chosen(options.machines.provider) else {
+        guard let cloud = try options.machines.cloud(nil) else {
             throw CommandError(
                 "Which machines? Name them with --nodes USER@HOST …, or set a cloud's credentials.", exitCode: 2)
         }
         let running = try await cloud.machines().filter(\.isRunning).sorted { ($0.label, $0.id) < ($1.label, $1.id) }
-        guard !running.isEmpty else {
-            throw CommandError("There are no machines; gotoni launch rents some.", exitCode: 5)
+        // Those that were launched for it; otherwise those that were launched for none.
+        let own = running.filter { $0.cluster == name }
+        let chosen = own.isEmpty ? running.filter { $0.cluster == nil } : own
+        guard !chosen.isEmpty else {
+            throw CommandError(
+                "There are no machines for the cluster \(name); gotoni launch --cluster \(name) rents some.",
+                exitCode: 5)
         }
-        return try await options.machines.find(running.map(\.id))
+        return try await options.machines.find(chosen.map(\.id), of: cloud.name)
     }
 
     /// Those of before. Errors: some are gone, which only the user can settle.
     private func those(of before: Cluster) async throws -> [MachineOptions.Found] {
-        do { return try await options.machines.find(before.members.map(\.key)) } catch let error as CommandError {
+        do { return try await options.machines.find(before.members.map(\.key), of: before.provider) } catch let error
+            as CommandError
+        {
             var left: [String] = []
-            for member in before.members where (try? await options.machines.find([member.key])) != nil {
+            for member in before.members
+            where (try? await options.machines.find([member.key], of: before.provider)) != nil {
                 left.append(member.name)
             }
             guard !left.isEmpty, left.count < before.members.count else { throw error }

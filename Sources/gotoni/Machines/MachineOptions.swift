@@ -21,11 +21,14 @@ struct MachineOptions: ParsableArguments {
         var key: String { machine?.id ?? name }
     }
 
+    /// The one that is named; otherwise that of a cluster, which is `known`; otherwise the one that is set.
+    func cloud(_ known: String?) throws -> (any Cloud)? { try Provider.chosen(provider ?? known) }
+
     /// USER@HOST is for ssh. Another name is a machine of the cloud, or for ssh where there is no cloud. Errors: 5, and a
     /// machine that has no address yet.
-    func find(_ names: [String]) async throws -> [Found] {
+    func find(_ names: [String], of known: String? = nil) async throws -> [Found] {
         try SSHOptions.check(names)
-        guard names.contains(where: { !$0.contains("@") }), let cloud = try Provider.chosen(provider) else {
+        guard names.contains(where: { !$0.contains("@") }), let cloud = try cloud(known) else {
             return names.map { Found(name: $0, machine: nil, link: .named($0)) }
         }
         let machines = try await cloud.machines()

@@ -12,7 +12,7 @@ struct SSHConfig: AsyncParsableCommand {
     private static var file: String { Files.configuration + "/ssh_hosts" }
 
     func run() async throws {
-        guard let cloud = try Provider.chosen(machines.provider) else {
+        guard let cloud = try machines.cloud(nil) else {
             throw CommandError("No cloud's credentials are set; gotoni list --help says which there are.", exitCode: 4)
         }
         let running = try await cloud.machines().filter(\.isRunning).sorted { ($0.label, $0.id) < ($1.label, $1.id) }
