@@ -83,6 +83,9 @@ def light() -> pathlib.Path:
         os.link(real, place / "gotoni")
     except OSError:
         shutil.copy2(real, place / "gotoni")
+    # Its libraries, where they are not looked for to be sent.
+    for library in (real.parent.parent / "lib" / "gotoni").glob("*"):
+        (place / library.name).symlink_to(library)
     for name in ("gotoni-engine", "gotoni-lb", "gotoni-proxy"):
         (place / name).write_text(f'#!/bin/sh\nexec {real.parent / name} "$@"\n')
         (place / name).chmod(0o755)
