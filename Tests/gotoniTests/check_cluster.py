@@ -86,6 +86,40 @@ def a_cluster_serves_from_launch_to_kill() -> None:
         it.cluster("status").ends(5, "No cluster was set up from here")
 
 
+def a_cluster_shrinks_and_grows() -> None:
+    with world() as it:
+        if it is None:
+            return
+
+        def let_in() -> set[str]:
+            found = it.gotoni("firewall", "list", "--json").ends(0).json()[1:]
+            return {rule["source_network"] for ruleset in found for rule in ruleset["rules"]}
+
+        it.gotoni(*it.setup).ends(0)
+        first, second = (each["address"] for each in it.file()["members"])
+        it.gotoni("kill", "node-2", "--yes").ends(0)
+        it.gotoni(*it.setup, "--nodes", "node-1").ends(0, "shut out", "0 peers answer")
+        # Its address may be somebody else's by now.
+        assert f"{first}/32" in let_in() and f"{second}/32" not in let_in()
+
+        it.gotoni("launch", "other", "-t", "gpu_1x_a10", "-r", "us-west-1", "--cluster", "another", "--yes").ends(0)
+        it.gotoni("kill", "other", "--yes").ends(0)
+        it.gotoni("launch", "node-3", "-t", "gpu_1x_a10", "-r", "us-west-1", "--cluster", "gotoni", "--yes").ends(0)
+        # What was launched for it is of it.
+        it.gotoni(*it.setup).ends(0, "node-3", "1 peers answer")
+        members = it.file()["members"]
+        assert [each["name"] for each in members] == ["node-1", "node-3"] and f"{members[1]['address']}/32" in let_in()
+        for url in it.urls():
+            ask(url, "hello")
+        # Wherever its machines are rented, whatever is set by now.
+        it.user.environment["GOTONI_CLOUD"] = "static"
+        it.gotoni("kill", "--cluster", "gotoni", "--yes").ends(0, "node-1: ending", "node-3: ending")
+        it.gotoni("kill", "--cluster", "gotoni", "--yes", "--provider", "lambda").ends(5, "no machines of the cluster")
+        del it.user.environment["GOTONI_CLOUD"]
+        assert not let_in() & {f"{each['address']}/32" for each in members}
+        it.cluster("status").ends(5, "No cluster was set up from here")
+
+
 def machines_are_reached_by_their_names() -> None:
     with world() as it:
         if it is None:

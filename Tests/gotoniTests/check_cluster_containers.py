@@ -15,7 +15,7 @@ from home import Said, alive
 
 SGLANG = "lmsysorg/sglang:v0.5.19-cu129"
 VLLM = "vllm/vllm-openai:v0.32.0"
-MODEL = "mistralai/Mistral-7B-Instruct-v0.3"
+MODEL = "Qwen/Qwen3-8B"
 TOKEN = "hf_abcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -50,11 +50,11 @@ def _run(docker: Docker, home: pathlib.Path) -> tuple[str, list[str]]:
     return image, command
 
 
-def _events(host: str, **more: Any) -> dict[str, Any]:
+def _events(**more: Any) -> dict[str, Any]:
     return {
         "publisher": "zmq",
-        "endpoint": f"tcp://{host}:5557",
-        "replay_endpoint": f"tcp://{host}:5558",
+        "endpoint": "tcp://*:5557",
+        "replay_endpoint": "tcp://*:5558",
         "topic": "kv",
         **more,
     }
@@ -110,7 +110,7 @@ def sglang_runs_in_a_container_with_these_words() -> None:
                 *("--port", str(it.engine_port), "--tp-size", "1", "--enable-metrics", "--enable-cache-report"),
                 "--kv-events-config",
             ]
-            assert json.loads(command[-1]) == _events(host)
+            assert json.loads(command[-1]) == _events()
             token = user.path / ".cache/huggingface/token"
             assert token.read_text() == TOKEN and token.stat().st_mode & 0o777 == 0o600
             assert TOKEN not in (docker.path / "log").read_text() and docker.calls("pull") == [["pull", "--quiet", SGLANG]]
@@ -154,7 +154,7 @@ def vllm_runs_in_a_container_with_these_words() -> None:
             *("--model", MODEL, "--host", host, "--port", str(it.engine_port), "--tensor-parallel-size", "2"),
             *("--enable-prompt-tokens-details", "--kv-events-config"),
         ]
-        assert json.loads(command[-1]) == _events(host, enable_kv_cache_events=True)
+        assert json.loads(command[-1]) == _events(enable_kv_cache_events=True)
         ask(it.urls()[0], "hello", model=MODEL)
 
         # An engine of another kind replaces it, and is replaced.

@@ -302,7 +302,7 @@ def commands_without_a_cluster_say_what_makes_one() -> None:
             (folder / f"{name}.json").unlink()
         it.gotoni("kill", "--all", "--yes").ends(0)
         until("all are gone", lambda: "no machines" in it.gotoni("list").out)
-        it.gotoni(*it.setup).ends(5, "gotoni launch rents some")
+        it.gotoni(*it.setup).ends(5, "gotoni launch --cluster gotoni rents some")
         del it.user.environment["LAMBDA_API_KEY"]
         it.gotoni(*it.setup).ends(2, "--nodes USER@HOST")
         assert not list(folder.glob("*.json"))

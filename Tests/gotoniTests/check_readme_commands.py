@@ -24,7 +24,7 @@ from lambda_cloud import LambdaCloud
 from machines import Machines, machines
 
 PORTS = (8000, 8080, 9000)
-MODEL = "mistralai/Mistral-7B-Instruct-v0.3"
+MODEL = "Qwen/Qwen3-8B"
 STATS = [
     *("Nodes", "Leaves", "Max depth", "Avg depth", "Avg branching", "Avg prefix length"),
     *("Total server refs", "Unique servers"),

@@ -217,11 +217,15 @@ struct LambdaCloud: Cloud {
 
     func terminate(_ ids: [String]) async throws(CommandError) {
         // One by one: a machine that is gone keeps no other alive.
-        for id in ids {
+        for (count, id) in ids.enumerated() {
             do throws(CommandError) {
                 let _: Nothing = try await ask(.post, "/instance-operations/terminate", IDs(instanceIds: [id]))
             } catch {
-                guard error.exitCode == 5 else { throw error }
+                guard error.exitCode == 5 else {
+                    guard count > 0 else { throw error }
+                    throw CommandError(
+                        "\(error.sentence) These go on:", lines: ids[count...].joined(separator: "\n"), exitCode: 7)
+                }
             }
         }
     }

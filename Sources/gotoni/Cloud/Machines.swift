@@ -69,13 +69,24 @@ struct Kill: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let cloud = try options.cloud()
+        // A cluster's machines are where they were rented, whatever is set by now.
+        let known = try cluster.flatMap { (name) throws(CommandError) in try Cluster.read(name)?.provider }
+        let cloud =
+            options.provider == nil && known != nil
+            ? try Provider.cloud(known, options.modal.account) : try options.cloud()
         let machines = try await cloud.machines()
         let chosen = try chosen(of: machines)
-        guard !chosen.isEmpty else { return print("There are no machines to end.") }
+        guard !chosen.isEmpty else {
+            guard let cluster else { return print("There are no machines to end.") }
+            throw CommandError("\(cloud.name) has no machines of the cluster \(cluster).", exitCode: 5)
+        }
         try consent.ask("End \(chosen.map { "\($0.label) (\($0.type), \($0.region))" }.joined(separator: ", "))?")
         try await cloud.terminate(chosen.map(\.id))
-        try Cluster.forget(chosen.map(\.id))
+        if let cluster { try await ClusterFirewall.close(cluster, of: cloud) }
+        let ended = chosen.map(\.id)
+        try Cluster.forget(of: cloud.name) { key in
+            machines.contains { $0.id == key && $0.isRunning } && !ended.contains(key)
+        }
         if options.json { return print(try JSONText.of(["terminated": chosen.map(\.id)])) }
         for machine in chosen { print("\(machine.label): ending") }
     }

@@ -12,8 +12,8 @@ enum ModalPython {
         let script = try script()
         if let named { return [named, script] }
         // It reads in the script what has to be there, and gets it.
-        if Files.inPath("uv") != nil { return ["uv", "run", "--script", script] }
-        return [Files.inPath("modal").flatMap(interpreter) ?? "python3", script]
+        if LocalProgram.inPath("uv") != nil { return ["uv", "run", "--script", script] }
+        return [LocalProgram.inPath("modal").flatMap(interpreter) ?? "python3", script]
     }
 
     /// That of the program `path`, if it is a Python.

@@ -5,7 +5,7 @@ import Yams
 ///
 ///     machines:
 ///       - name: a
-///         host: 203.0.113.7       # for ssh: an address, or a name of ~/.ssh/config
+///         host: 203.0.113.7       # an address, or a name that DNS knows
 ///         user: ubuntu            # the others may be left out
 ///         port: 22
 ///         identity: ~/.ssh/id_ed25519

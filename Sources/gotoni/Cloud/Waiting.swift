@@ -53,8 +53,15 @@ struct Waiting {
             let late = await concurrently(Array(zip(found, zip(connected, clusters)))) { found, place -> String? in
                 let (machine, cluster) = place
                 Progress.say("waiting for \(found.name)")
-                while clock.now < end {
-                    if (try? await machine.run(["true"], limit: .seconds(20))) != nil {
+                var last: CommandError?
+                while clock.now < end, last?.exitCode != 4 {
+                    do throws(CommandError) {
+                        last = nil
+                        _ = try await machine.run(["true"], limit: .seconds(20))
+                    } catch {
+                        last = error
+                    }
+                    if last == nil {
                         guard engine, let cluster, let member = cluster.members.first(where: { $0.key == found.key })
                         else { return nil }
                         if await Health.answers(machine, Cluster.place(member, cluster.engine.port), "/health") {
@@ -63,6 +70,7 @@ struct Waiting {
                     }
                     try? await Task.sleep(for: .seconds(1))
                 }
+                if let last { Progress.say("\(found.name): \(last)") }
                 return found.name
             }
             guard late.allSatisfy({ $0 == nil }) else {

@@ -103,10 +103,12 @@ struct Cluster: Codable, Sendable {
         try Files.write(text + "\n", to: Self.path(name))
     }
 
-    /// Clusters of which no machine is left are not known any more.
-    static func forget(_ keys: [String]) throws(CommandError) {
+    /// Clusters of this provider of which no machine runs are not known any more.
+    static func forget(of provider: String, unless runs: (String) -> Bool) throws(CommandError) {
         for name in names() {
-            guard let cluster = try? read(name), cluster.members.allSatisfy({ keys.contains($0.key) }) else { continue }
+            guard let cluster = try? read(name), cluster.provider == provider,
+                !cluster.members.contains(where: { runs($0.key) || $0.key.contains("@") })
+            else { continue }
             do { try FileManager.default.removeItem(atPath: path(name)) } catch {
                 throw CommandError("\(path(name)) cannot be removed: \(error.localizedDescription)")
             }

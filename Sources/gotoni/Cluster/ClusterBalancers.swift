@@ -3,7 +3,8 @@ import ArgumentParser
 struct ClusterUpload: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "upload",
-        abstract: "Send the programs that lie beside gotoni; what runs goes on until it is restarted.")
+        abstract: "Send the programs that lie beside gotoni; what runs goes on until it is restarted.",
+        discussion: "Those of the cluster's nodes; gotoni proxy deploy sends the proxy's.")
 
     @OptionGroup var options: ClusterOptions
 

@@ -4,7 +4,7 @@ import Foundation
 struct ClusterDoctor: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "doctor", abstract: "Look for what is wrong on the machines of the cluster, and change nothing.",
-        discussion: "Looks at what gotoni cluster setup wants, at clocks, and at whether balancers reach one another.")
+        discussion: "Looks at machines, engines, balancers and clocks, and whether balancers reach one another.")
 
     @OptionGroup var options: ClusterOptions
 

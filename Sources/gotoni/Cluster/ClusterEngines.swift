@@ -82,23 +82,27 @@ struct ClusterFlush: AsyncParsableCommand {
     private static func flush(
         _ cluster: Cluster, _ member: Cluster.Member, _ machine: Machine, _ limit: Duration
     ) async throws(CommandError) -> String {
-        guard let path = cluster.engine.kind.flushPath else { throw CommandError("This engine has no cache to empty.") }
+        struct Flushed: Decodable { var success: Bool? }
+        let path = cluster.engine.kind.flushPath
         let service = cluster.service(
             try await machine.reach(Cluster.place(member, cluster.engine.port)), of: member, program: "the engine")
         let clock = ContinuousClock()
         let start = clock.now
         while true {
             do throws(JSONService.Failure) {
-                _ = try await service.answer(.post, path)
-                return "emptied"
+                let answer = try await service.answer(.post, path)
+                // vLLM says it so, with status 200.
+                let flushed = try? JSONDecoder().decode(Flushed.self, from: answer)
+                if flushed?.success != false { return "emptied" }
             } catch {
-                guard case .refused(400, _) = error else {
-                    guard case .refused(404, _) = error else { throw service.sentence(error) }
-                    throw CommandError("The engine has no \(path); vLLM has it with VLLM_SERVER_DEV_MODE=1.")
+                if case .refused(404, _) = error {
+                    throw CommandError(
+                        "The engine has no \(path) (vLLM: in development mode only); restart-engine empties it too.")
                 }
-                guard clock.now - start < limit else {
-                    throw CommandError("The engine serves requests and keeps its cache, after \(limit).", exitCode: 124)
-                }
+                guard case .refused(400, _) = error else { throw service.sentence(error) }
+            }
+            guard clock.now - start < limit else {
+                throw CommandError("The engine serves requests and keeps its cache, after \(limit).", exitCode: 124)
             }
             try? await Task.sleep(for: .milliseconds(500))
         }

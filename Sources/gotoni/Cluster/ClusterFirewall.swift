@@ -10,7 +10,7 @@ struct ClusterFirewall {
     func open(isDry: Bool) async -> [StepReport] {
         let operators = await Set(concurrently(nodes) { await Self.client(of: $0) }.compactMap { $0 })
         var reports: [StepReport] = []
-        for region in Set(cluster.members.map(\.region)).sorted() {
+        for region in Set(nodes.compactMap(\.cloudMachine?.region)).sorted() {
             var report = StepReport(machine: region, step: "firewall", state: .held, info: "")
             do throws(CommandError) {
                 let rules = try rules(operators.sorted())
@@ -34,28 +34,64 @@ struct ClusterFirewall {
         let own = try await cloud.rulesets().filter { $0.name == name && $0.region == region }
         let machines = nodes.compactMap { node in node.member.region == region ? node.cloudMachine : nil }
         let without = machines.filter { machine in !own.contains { machine.rulesets.contains($0.id) } }
-        guard without.isEmpty else {
-            let names = without.map(\.label).joined(separator: ", ")
-            return (.held, "\(names): launched without --cluster \(cluster.name), so the account's rules decide")
+        guard without.count < machines.count else {
+            return (.held, "launched without --cluster \(cluster.name), so the account's rules decide")
         }
+        let remark =
+            without.isEmpty
+            ? "" : "; of \(without.map(\.label).joined(separator: ", ")) the account's rules decide"
         let missing = rules.missing(in: own.first?.rules ?? [])
-        guard !missing.isEmpty else { return (.held, "\(name) lets in the machines and you") }
-        let words = missing.map { "\($0.sourceNetwork) to \($0.portRange?.first ?? 0)" }.joined(separator: ", ")
-        guard !isDry else { return (.would, "let in \(words)") }
-        let added = try await cloud.allow(rules, ruleset: name, region: region)
-        return (.done, "\(name): \(added.count) rules more: \(words)")
+        let stale = own.map { ruleset in ruleset.rules.filter { isOurs($0) && !rules.contains($0) } }
+        guard !missing.isEmpty || stale.contains(where: { !$0.isEmpty }) else {
+            return (.held, "\(name) lets in the machines and you" + remark)
+        }
+        let words =
+            [("let in", missing), ("shut out", stale.flatMap { $0 })].filter { !$0.1.isEmpty }
+            .map { verb, rules in
+                verb + " "
+                    + rules.map { "\($0.sourceNetwork) to \($0.portRange?.first ?? 0)" }.joined(separator: ", ")
+            }
+            .joined(separator: "; ")
+        guard !isDry else { return (.would, words + remark) }
+        // An address that was a machine's may be somebody else's by now.
+        for (ruleset, stale) in zip(own, stale) where !stale.isEmpty {
+            try await cloud.replace(rulesOf: ruleset.id, by: ruleset.rules.filter { !stale.contains($0) })
+        }
+        _ = try await cloud.allow(rules, ruleset: name, region: region)
+        return (.done, "\(name): \(words)" + remark)
+    }
+
+    /// Of a machine; operators' rules stay, because there may be several of them.
+    private func isOurs(_ rule: FirewallRule) -> Bool {
+        rule.description.hasPrefix(Self.prefix(cluster.name)) && !rule.description.hasSuffix(Self.operators)
+    }
+
+    private static func prefix(_ name: String) -> String { "gotoni \(name) " }
+    private static let operators = " operator"
+
+    /// Takes all rules of a cluster's away, whose machines end.
+    static func close(_ name: String, of cloud: any Cloud) async throws(CommandError) {
+        guard cloud.hasRulesets else { return }
+        for ruleset in try await cloud.rulesets() {
+            guard let region = ruleset.region, ruleset.name == FirewallRuleset.name(cluster: name, region: region)
+            else {
+                continue
+            }
+            let kept = ruleset.rules.filter { !$0.description.hasPrefix(prefix(name)) }
+            if kept.count < ruleset.rules.count { try await cloud.replace(rulesOf: ruleset.id, by: kept) }
+        }
     }
 
     /// The machines to balancers and engines, the operators to balancers.
     private func rules(_ operators: [String]) throws(CommandError) -> [FirewallRule] {
         var rules: [FirewallRule] = []
         let ports = [cluster.balancer.port, cluster.engine.port]
-        for member in cluster.members {
+        for (member, node) in zip(cluster.members, nodes) where node.cloudMachine != nil {
             for port in ports {
                 rules.append(
                     try FirewallRule(
                         protocol: "tcp", ports: port...port, from: member.address,
-                        description: "gotoni \(cluster.name) \(member.name)".prefixed(128)))
+                        description: (Self.prefix(cluster.name) + member.name).prefixed(128)))
             }
         }
         for address in operators {
@@ -63,7 +99,7 @@ struct ClusterFirewall {
             rules.append(
                 try FirewallRule(
                     protocol: "tcp", ports: port...port, from: address,
-                    description: "gotoni \(cluster.name) operator".prefixed(128)))
+                    description: "gotoni \(cluster.name)" + Self.operators))
         }
         return rules
     }

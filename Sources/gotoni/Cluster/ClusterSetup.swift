@@ -147,6 +147,12 @@ struct ClusterSetup: AsyncParsableCommand {
             engine: try wishes.engine(after: before?.engine, words, settings),
             balancer: wishes.balancer(after: before?.balancer, settings), proxy: before?.proxy,
             meshKey: before?.meshKey ?? Cluster.secret(), adminToken: before?.adminToken ?? Cluster.secret())
+        let left = (before?.members ?? []).filter { old in !cluster.members.contains { $0.key == old.key } }
+        if !left.isEmpty {
+            Progress.say(
+                "No longer of the cluster: \(left.map(\.name).joined(separator: ", ")). What runs there goes on until the "
+                    + "machine is ended.")
+        }
         // What was begun can be found, and ended.
         if !dryRun { try cluster.write() }
         try await Work.with(cluster, programs: NodePlan.programs(for: cluster.engine.kind)) { work in
@@ -166,7 +172,7 @@ struct ClusterSetup: AsyncParsableCommand {
                     for (index, report) in mesh.enumerated() { reports[index].append(report) }
                 }
                 try options.show(reports)
-                if !dryRun, !reports.contains(where: \.hasFailed), !options.json { say(cluster) }
+                if !dryRun, !reports.contains(where: \.hasFailed), !options.json { say(cluster, nodes) }
                 try ClusterOptions.finish(reports, of: nodes.count)
             }
         }
@@ -176,7 +182,10 @@ struct ClusterSetup: AsyncParsableCommand {
     private func machines(of name: String, _ before: Cluster?) async throws -> [MachineOptions.Found] {
         let names = wishes.nodes.flatMap { $0.split(separator: ",").map(String.init) }
         if !names.isEmpty { return try await options.machines.find(names, of: before?.provider) }
-        if let before { return try await those(of: before) }
+        if let before {
+            let more = before.provider == nil ? [] : try await launchedSince(before)
+            return try await those(of: before) + more
+        }
         guard let cloud = try options.machines.cloud(nil) else {
             throw CommandError(
                 "Which machines? Name them with --nodes USER@HOST …, or set a cloud's credentials.", exitCode: 2)
@@ -191,6 +200,15 @@ struct ClusterSetup: AsyncParsableCommand {
                 exitCode: 5)
         }
         return try await options.machines.find(chosen.map(\.id), of: cloud.name)
+    }
+
+    /// Those that were launched for it since.
+    private func launchedSince(_ before: Cluster) async throws -> [MachineOptions.Found] {
+        let machines = try await options.machines.cloud(before.provider)?.machines() ?? []
+        let new = machines.filter { machine in
+            machine.isRunning && machine.cluster == before.name && !before.members.contains { $0.key == machine.id }
+        }
+        return new.isEmpty ? [] : try await options.machines.find(new.map(\.id), of: before.provider)
     }
 
     /// Those of before. Errors: some are gone, which only the user can settle.
@@ -212,8 +230,11 @@ struct ClusterSetup: AsyncParsableCommand {
         }
     }
 
-    private func say(_ cluster: Cluster) {
-        let first = cluster.members.first.map { Cluster.url($0, cluster.balancer.port) } ?? ""
+    private func say(_ cluster: Cluster, _ nodes: [ClusterOptions.Node]) {
+        // From here, which need not be the way that machines have to one another.
+        let first =
+            nodes.first?.cloudMachine?.ip.map { "http://\($0):\(cluster.balancer.port)" }
+            ?? cluster.members.first.map { Cluster.url($0, cluster.balancer.port) } ?? ""
         print("\nAsk any of them, such as \(first)/v1/chat/completions; gotoni cluster status says how it goes.")
     }
 }
@@ -222,30 +243,30 @@ struct ClusterSetup: AsyncParsableCommand {
 struct Work: Sendable {
     var cluster: Cluster
     var programs: SentPrograms
-    private var secrets: String
-    private var token: String?
+    private var secrets: HiddenFile
+    private var token: HiddenFile?
 
     static func with(_ cluster: Cluster, programs: [String], _ body: (Work) async throws -> Void) async throws {
-        let folder = try Files.temporaryFolder()
-        defer { try? FileManager.default.removeItem(atPath: folder) }
-        try Files.write(cluster.secrets, to: folder + "/secrets")
-        var token: String?
-        if let text = ProcessInfo.processInfo.environment["HF_TOKEN"], !text.isEmpty {
-            token = folder + "/token"
-            try Files.write(text, to: folder + "/token")
-        }
+        let secrets = try HiddenFile(cluster.secrets)
+        let text = ProcessInfo.processInfo.environment["HF_TOKEN"].flatMap { $0.isEmpty ? nil : $0 }
+        let token = try text.map { (text) throws(CommandError) in try HiddenFile(text) }
+        // Steps know only their paths.
+        defer { withExtendedLifetime((secrets, token)) {} }
         let local = try SentPrograms(programs)
         defer { local.remove() }
-        try await body(Work(cluster: cluster, programs: local, secrets: folder + "/secrets", token: token))
+        try await body(Work(cluster: cluster, programs: local, secrets: secrets, token: token))
     }
 
     func plan(for member: Cluster.Member, _ engineLimit: Duration = .seconds(1800)) -> NodePlan {
-        NodePlan(cluster: cluster, member: member, secrets: secrets, token: token, engineLimit: engineLimit)
+        NodePlan(cluster: cluster, member: member, secrets: secrets.path, token: token?.path, engineLimit: engineLimit)
     }
 
     /// A balancer or proxy of ours on `member`.
-    func service(_ name: String, program: String, _ words: [String], place: String, path: String) -> Step {
+    func service(
+        _ name: String, program: String, listen: String, _ more: [String], place: String, path: String
+    ) -> Step {
         NodePlan.service(
-            name, program: program, words, secrets: secrets, place: place, path: path, token: cluster.adminToken)
+            name, program: program, listen: listen, more, secrets: secrets.path, place: place, path: path,
+            token: cluster.adminToken)
     }
 }

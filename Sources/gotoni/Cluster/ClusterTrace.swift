@@ -67,12 +67,12 @@ struct ClusterStopTrace: AsyncParsableCommand {
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let script = folder + "/cluster_trace.py"
         try Files.write(String(decoding: PackageResources.cluster_trace_py, as: UTF8.self), to: script)
-        try Files.write(token, to: folder + "/token")
+        let hidden = try HiddenFile(token)
         // The token is in no command line.
         let shell = #"GOTONI_ADMIN_TOKEN=$(cat "$1"); export GOTONI_ADMIN_TOKEN; shift; exec python3 "$@""#
         let answer = try await Program(
             name: "sh",
-            arguments: ["-c", shell, "sh", folder + "/token", script, "stop"] + urls
+            arguments: ["-c", shell, "sh", hidden.path, script, "stop"] + urls
                 + ["--out", file, "--timeout", "120"] + (options.json ? ["--json"] : [])
         )
         .run(limit: .seconds(600))

@@ -21,7 +21,8 @@ enum EngineKind: String, Codable, Sendable, CaseIterable, ExpressibleByArgument 
 
     var model: String? {
         switch self {
-        case .sglang, .vllm: "mistralai/Mistral-7B-Instruct-v0.3"
+        // Of those that nobody has to ask for.
+        case .sglang, .vllm: "Qwen/Qwen3-8B"
         case .simulated, .external: nil
         }
     }
@@ -29,15 +30,8 @@ enum EngineKind: String, Codable, Sendable, CaseIterable, ExpressibleByArgument 
     /// Of NVIDIA's, for an image: CUDA 12 runs on 525 and newer, CUDA 13 on 580 and newer (CUDA's release notes).
     static func leastDriver(_ image: String) -> Int { image.contains("cu12") ? 525 : 580 }
 
-    /// Empties its KV cache; nil: it has none of that.
-    var flushPath: String? {
-        switch self {
-        case .sglang, .simulated: "/flush_cache"
-        // Only with VLLM_SERVER_DEV_MODE=1.
-        case .vllm: "/reset_prefix_cache"
-        case .external: "/flush_cache"
-        }
-    }
+    /// Empties its KV cache. vLLM has its own in development mode only, which opens more than that, so it is not started so.
+    var flushPath: String { self == .vllm ? "/reset_prefix_cache" : "/flush_cache" }
 }
 
 extension Cluster.Engine {
@@ -53,7 +47,8 @@ extension Cluster.Engine {
     /// With metrics, counts of cached tokens and KV events.
     func command(listen: String) -> [String] {
         let events = { (more: String) in
-            #"{"publisher":"zmq","endpoint":"tcp://\#(listen):5557","replay_endpoint":"tcp://\#(listen):5558","topic":"kv"\#(more)}"#
+            // With * the engine listens; with an address it would connect to it.
+            #"{"publisher":"zmq","endpoint":"tcp://*:5557","replay_endpoint":"tcp://*:5558","topic":"kv"\#(more)}"#
         }
         switch kind {
         case .sglang:

@@ -29,7 +29,12 @@ enum Mesh {
         while true {
             let answer: PeersAnswer = try await service.ask(.get, "/lb/peers")
             let missing = answer.peers.filter { $0.latencyMs == nil || $0.state == "down" }.map(\.id)
-            if missing.isEmpty { return "\(answer.peers.count) peers answer" }
+            let others = cluster.members.count - 1
+            if missing.isEmpty, answer.peers.count >= others { return "\(answer.peers.count) peers answer" }
+            guard answer.peers.count >= others else {
+                throw CommandError(
+                    "It knows \(answer.peers.count) of \(others) peers; gotoni cluster restart-lb tells it all.")
+            }
             guard clock.now - start < patience else {
                 throw CommandError(
                     "It does not reach \(missing.joined(separator: ", ")): port \(cluster.balancer.port) must be open "

@@ -34,13 +34,15 @@ struct NodePlan: Sendable {
         #endif
         // A model and its image need far more, but may be there already.
         var steps = [Step("machine", look: "look_system", [architecture, Self.leastGlibc, isContainer ? "20" : "1"])]
+        if let token, engine.kind == .sglang || engine.kind == .vllm {
+            steps.append(Step("token", look: "look_token", act: "act_token", [], input: token))
+        }
         guard isContainer, let image = engine.image else { return steps }
         steps += [
             Step("driver", look: "look_driver", ["\(EngineKind.leastDriver(image))", "\(engine.tensorParallel)"]),
             Step("docker", look: "look_docker", act: "act_docker", []),
             Step("image", look: "look_image", act: "act_image", [image], limit: .seconds(3600)),
         ]
-        if let token { steps.append(Step("token", look: "look_token", act: "act_token", [], input: token)) }
         return steps
     }
 
@@ -75,7 +77,8 @@ struct NodePlan: Sendable {
     private func lookAtEngine(_ label: String, _ machine: Machine) async throws(CommandError) -> Step.Finding {
         if engine.kind == .external { return .holds("not ours") }
         if isContainer { return try await machine.look("look_container", [label]) }
-        return try await machine.look("look_service", ["engine", label], input: secrets)
+        // It is told nothing that balancers are.
+        return try await machine.look("look_service", ["engine", label])
     }
 
     private func start(_ label: String, on machine: Machine) async throws(CommandError) {
@@ -87,13 +90,12 @@ struct NodePlan: Sendable {
         }
         if isContainer {
             _ = try await machine.cluster(
-                "act_container", [label, Cluster.place(member, engine.port), engine.image ?? ""] + command,
-                limit: .seconds(300),
-                doing: "Starting the engine")
+                "act_container", [label, "\(member.listen):\(engine.port)", engine.image ?? ""] + command,
+                limit: .seconds(300), doing: "Starting the engine")
         } else {
             _ = try await machine.cluster(
-                "act_service", ["engine", label, "30", Cluster.place(member, engine.port)] + command, input: secrets,
-                doing: "Starting the engine")
+                "act_service", ["engine", label, "30", "\(member.listen):\(engine.port)"] + command,
+                limit: Self.grace + Machine.brief, doing: "Starting the engine")
         }
     }
 
@@ -101,7 +103,7 @@ struct NodePlan: Sendable {
         let balancer = cluster.balancer
         let engineURL = "http://" + Cluster.place(member, engine.port)
         var words = [
-            "--listen", "\(member.listen):\(balancer.port)", "--engine", engineURL, "--node-id", member.name,
+            "--engine", engineURL, "--node-id", member.name,
             "--strategy", balancer.strategy, "--max-concurrent", "\(balancer.maxConcurrent)", "--running-threshold",
             "\(balancer.runningThreshold)",
         ]
@@ -109,14 +111,17 @@ struct NodePlan: Sendable {
             words += ["--peer", "\(peer.name)=\(Cluster.url(peer, balancer.port))"]
         }
         return Self.service(
-            "lb", program: "gotoni-lb", words, secrets: secrets, place: Cluster.place(member, balancer.port),
+            "lb", program: "gotoni-lb", listen: "\(member.listen):\(balancer.port)", words, secrets: secrets,
+            place: Cluster.place(member, balancer.port),
             path: "/lb/status", token: cluster.adminToken)
     }
 
-    /// A program of ours runs with these words, and answers.
+    /// A program of ours listens there, is told `more` besides, and answers.
     static func service(
-        _ name: String, program: String, _ words: [String], secrets: String, place: String, path: String, token: String
+        _ name: String, program: String, listen: String, _ more: [String], secrets: String, place: String, path: String,
+        token: String
     ) -> Step {
+        let words = ["--listen", listen] + more
         let label = ([program] + words).joined(separator: " ")
         return Step(
             name: name,
@@ -131,7 +136,7 @@ struct NodePlan: Sendable {
             act: { (machine) throws(CommandError) in
                 if case .wants = try await machine.look("look_service", [name, label], input: secrets) {
                     _ = try await machine.cluster(
-                        "act_service", [name, label, "\(grace.components.seconds)", place, program] + words,
+                        "act_service", [name, label, "\(grace.components.seconds)", listen, program] + words,
                         input: secrets,
                         limit: grace + Machine.brief, doing: "Starting \(program)")
                 }

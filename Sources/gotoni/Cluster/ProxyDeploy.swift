@@ -54,13 +54,14 @@ struct ProxyDeploy: AsyncParsableCommand {
     }
 
     private func service(of cluster: Cluster, by work: Work) -> Step {
-        var words = ["--listen", "\(Cluster.anywhere):\(port)", "--policy", policy]
+        var words = ["--policy", policy]
         if let msPerToken { words += ["--ms-per-token", "\(msPerToken)"] }
         if let runningCostFactor { words += ["--running-cost-factor", "\(runningCostFactor)"] }
         for member in cluster.members {
             words += ["--server", "\(member.name)=\(Cluster.url(member, cluster.engine.port))"]
         }
         return work.service(
-            "proxy", program: "gotoni-proxy", words, place: "127.0.0.1:\(port)", path: "/proxy/status")
+            "proxy", program: "gotoni-proxy", listen: "\(Cluster.anywhere):\(port)", words, place: "127.0.0.1:\(port)",
+            path: "/proxy/status")
     }
 }

@@ -84,6 +84,9 @@ look_token() {
 
 act_token() {
     mkdir -p "$HOME/.cache/huggingface"
+    # Somebody's own is kept.
+    [ ! -f "$HOME/.cache/huggingface/token" ] || [ -f "$HOME/.cache/huggingface/token.old" ] ||
+        cp -p "$HOME/.cache/huggingface/token" "$HOME/.cache/huggingface/token.old"
     cat >"$HOME/.cache/huggingface/token.part" || fail "The token cannot be written."
     mv -f "$HOME/.cache/huggingface/token.part" "$HOME/.cache/huggingface/token"
 }
@@ -131,11 +134,13 @@ act_container() {
         -v "$HOME/.cache/huggingface:/root/.cache/huggingface" "$image" "$@" >/dev/null
 }
 
-# Whether the container still runs; otherwise its last words.
+# Whether the container still runs, and was not started again just now; otherwise its last words.
 alive_container() {
     find_docker || fail "Docker does not answer."
-    case $($docker inspect -f '{{.State.Running}} {{.RestartCount}}' gotoni-engine 2>/dev/null) in
-    'true 0') exit 0 ;;
+    found=$($docker inspect -f '{{.State.Running}} {{.RestartCount}} {{.State.StartedAt}}' gotoni-engine 2>/dev/null)
+    case $found in
+    'true 0 '*) exit 0 ;;
+    'true '*) [ $(($(date +%s) - $(date -d "${found##* }" +%s))) -lt 300 ] || exit 0 ;;
     esac
     $docker logs --tail 10 gotoni-engine >&2
     echo "died gotoni-engine"
@@ -229,7 +234,7 @@ logs() {
     exec tail -n "$2" ${3:+-F} "$log"
 }
 
-# PORT: who asks, and whether somebody else listens there.
+# Where we come from, and what time it is there, in milliseconds.
 facts() {
     printf 'client %s\n' "${SSH_CLIENT%% *}"
     printf 'time %s\n' "$(date +%s%3N)"

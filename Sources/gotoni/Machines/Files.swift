@@ -12,14 +12,7 @@ enum Files {
 
     /// Where lies what can be made again.
     static var cache: String {
-        let environment = ProcessInfo.processInfo.environment
-        return (environment["XDG_CACHE_HOME"] ?? (environment["HOME"] ?? NSHomeDirectory()) + "/.cache") + "/gotoni"
-    }
-
-    /// The first program of this name in PATH.
-    static func inPath(_ name: String) -> String? {
-        (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map { "\($0)/\(name)" }
-            .first { FileManager.default.isExecutableFile(atPath: $0) }
+        (ProcessInfo.processInfo.environment["XDG_CACHE_HOME"] ?? home + "/.cache") + "/gotoni"
     }
 
     /// For this user only, unless it is there already.
@@ -47,7 +40,8 @@ enum Files {
     /// All of it or nothing, for this user only.
     static func write(_ text: String, to path: String) throws(CommandError) {
         do {
-            let part = path + ".part"
+            // Another gotoni may be writing the same file.
+            let part = "\(path).\(getpid()).part"
             guard
                 FileManager.default.createFile(
                     atPath: part, contents: Data(text.utf8), attributes: [.posixPermissions: 0o600])

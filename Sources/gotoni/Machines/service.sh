@@ -77,7 +77,8 @@ died() {
 # SECONDS: ends the service's process, which `recall` has found; 1 if it still runs then.
 halt() {
     end=$(($(date +%s) + $1))
-    kill -TERM "$pid" || return 1
+    # It may have ended just now.
+    kill -TERM "$pid" 2>/dev/null || true
     while recall; do
         [ "$(date +%s)" -lt "$end" ] || return 1
         sleep 0.05

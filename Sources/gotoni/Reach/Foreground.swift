@@ -8,9 +8,12 @@ extension MachineOptions {
         guard let path = LocalProgram.inPath(words[0]) else {
             throw CommandError("There is no \(words[0]) here; install OpenSSH's client.")
         }
-        // It stays, because ssh reads it when we have become that.
-        let file = Files.configuration + "/ssh_config"
-        let options = try SSH.words(ssh, hosts: found.compactMap(\.link.host), file: file)
+        // It stays, because ssh reads it when we have become that: one for these machines, whoever else names others now.
+        let hosts = found.compactMap(\.link.host)
+        let folder = Files.configuration + "/ssh"
+        try Files.makeFolder(folder)
+        let name = hosts.isEmpty ? "config" : hosts.map(\.alias).sorted().joined(separator: "+")
+        let options = try SSH.words(ssh, hosts: hosts, file: "\(folder)/\(name.prefix(200))")
         try LocalProgram.become(path, options + words.dropFirst())
     }
 

@@ -31,9 +31,10 @@ struct SSHConfig: AsyncParsableCommand {
 
     /// Once, and before everything else: behind a Host line it would be that host's alone.
     private func include() throws {
-        let folder = (ProcessInfo.processInfo.environment["HOME"] ?? NSHomeDirectory()) + "/.ssh"
+        let folder = Files.home + "/.ssh"
         let line = "Include \"\(Self.file)\""
-        let path = folder + "/config"
+        // It may be a link into somebody's collection of such files.
+        let path = URL(filePath: folder + "/config").resolvingSymlinksInPath().path
         let text = Files.exists(path) ? try? String(contentsOfFile: path, encoding: .utf8) : ""
         guard let text else { throw CommandError("\(path) cannot be read.") }
         guard !text.split(separator: "\n").contains(Substring(line)) else { return }

@@ -6,6 +6,7 @@ not run; `for-root`, only sudo may use it; `crash`, what the next container says
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import json
 import os
@@ -21,7 +22,7 @@ HERE = pathlib.Path(os.environ["HOME"]) / "docker"
 VALUED = ("--name", "--label", "--restart", "--gpus", "--network", "--ipc", "--shm-size", "--ulimit", "-v")
 FORMATS = {
     '{{.State.Running}} {{index .Config.Labels "gotoni"}}': "{running} {label}",
-    "{{.State.Running}} {{.RestartCount}}": "{running} {restarts}",
+    "{{.State.Running}} {{.RestartCount}} {{.State.StartedAt}}": "{running} {restarts} {started}",
     "runs {{.State.Running}}": "runs {running}",
 }
 
@@ -100,7 +101,8 @@ def main(words: list[str]) -> None:
             # One that crashes is started again and again.
             state = "true" if running or not found["pid"] else "false"
             restarts = 0 if found["pid"] else 3
-            print(FORMATS[form].format(running=state, label=found["label"], restarts=restarts))
+            started = datetime.datetime.now(datetime.timezone.utc).isoformat()
+            print(FORMATS[form].format(running=state, label=found["label"], restarts=restarts, started=started))
         case ["inspect", "gotoni-engine"]:
             if found is None:
                 fail("Error: No such object: gotoni-engine")
