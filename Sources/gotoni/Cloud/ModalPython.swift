@@ -5,15 +5,19 @@ enum ModalPython {
     static let need = "Modal needs uv, or Python 3.10 with its SDK: pip install \"modal>=1.5,<2\"."
     static let advice = "--modal-python, or GOTONI_MODAL_PYTHON, names a Python that has it."
 
-    /// What starts the helper. `given`: a Python that somebody has named.
+    /// `given`: one that somebody has named. Nil: uv is to bring it.
+    static func python(_ given: String?) -> String? {
+        let set = ProcessInfo.processInfo.environment["GOTONI_MODAL_PYTHON"].flatMap { $0.isEmpty ? nil : $0 }
+        if let named = given ?? set { return named }
+        guard LocalProgram.inPath("uv") == nil else { return nil }
+        return LocalProgram.inPath("modal").flatMap(interpreter) ?? "python3"
+    }
+
+    /// What starts the helper.
     static func words(_ given: String?) throws(CommandError) -> [String] {
-        let named =
-            given ?? ProcessInfo.processInfo.environment["GOTONI_MODAL_PYTHON"].flatMap { $0.isEmpty ? nil : $0 }
         let script = try script()
-        if let named { return [named, script] }
-        // It reads in the script what has to be there, and gets it.
-        if LocalProgram.inPath("uv") != nil { return ["uv", "run", "--script", script] }
-        return [LocalProgram.inPath("modal").flatMap(interpreter) ?? "python3", script]
+        // uv reads in the script what has to be there, and gets it.
+        return python(given).map { [$0, script] } ?? ["uv", "run", "--script", script]
     }
 
     /// That of the program `path`, if it is a Python.

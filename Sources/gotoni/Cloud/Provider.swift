@@ -71,10 +71,13 @@ struct Provider: Sendable {
     }
 
     /// Either in the environment, or in the file of Modal's own program.
-    private static func hasModalToken(_ environment: Environment) -> Bool {
+    static func hasModalToken(_ environment: [String: String]) -> Bool {
         if environment.text("MODAL_TOKEN_ID") != nil, environment.text("MODAL_TOKEN_SECRET") != nil { return true }
-        let file = environment.text("MODAL_CONFIG_PATH") ?? Files.home + "/.modal.toml"
-        return Files.exists(file)
+        return Files.exists(modalFile(environment))
+    }
+
+    static func modalFile(_ environment: [String: String]) -> String {
+        environment.text("MODAL_CONFIG_PATH") ?? Files.home + "/.modal.toml"
     }
 
     private static func modal(_ account: ModalAccount, _ environment: Environment) throws -> any Cloud {
@@ -86,7 +89,7 @@ struct Provider: Sendable {
     }
 
     /// Of machines of one's own. Nil: there is none; one that is named and not there is an error of its reader.
-    private static var machinesFile: String? {
+    static var machinesFile: String? {
         let file = Files.configuration + "/machines.yaml"
         return (try? Settings.load())?["machines"]?.value ?? (Files.exists(file) ? file : nil)
     }

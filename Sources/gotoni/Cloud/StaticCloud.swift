@@ -68,10 +68,7 @@ struct StaticCloud: Cloud {
             throw CommandError("\(file): \"\(entry.host)\" is no host.", exitCode: 2)
         }
         let names = entries.map(\.name)
-        let isWord = { (name: String) in
-            !name.isEmpty && name.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0)) }
-        }
-        if let wrong = names.first(where: { !isWord($0) || $0.hasPrefix("-") }) {
+        if let wrong = names.first(where: { !SSHHost.isName($0) }) {
             throw CommandError(
                 "\(file): \"\(wrong)\" is no name; names have letters, digits, -, _ and dots.", exitCode: 2)
         }

@@ -6,7 +6,8 @@ struct ClusterWishes: ParsableArguments {
     @Option(
         parsing: .upToNextOption,
         help: ArgumentHelp(
-            "The machines: names of the cloud's, or USER@HOST (default: the cloud's that run).", valueName: "NAME"))
+            "The machines: names of the cloud's, or USER@HOST (default: its own, and what was launched for it).",
+            valueName: "NAME"))
     var nodes: [String] = []
 
     @Option(
@@ -31,7 +32,7 @@ struct ClusterWishes: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "How machines reach one another: private, public, or auto: private in one region (default).",
+            "How machines reach one another: private, public, or auto: private where all are in one region.",
             valueName: "NAME"))
     var network = Network.auto
 
@@ -113,6 +114,8 @@ struct ClusterSetup: AsyncParsableCommand {
 
             Engines and balancers listen where the other machines reach them: engines ask for no key, so nobody else \
             may reach these ports. On Lambda the cluster's ruleset sees to that; elsewhere your firewall has to.
+
+            A sandbox of modal is a container already: launch it with the engine's image.
 
             Example:
               gotoni cluster setup --engine sglang --model Qwen/Qwen3-8B --tp 1 -- --mem-fraction-static 0.85

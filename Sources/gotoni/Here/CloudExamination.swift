@@ -21,10 +21,8 @@ struct CloudExamination {
     private func has(_ name: String) -> Bool { environment[name].map { !$0.isEmpty } ?? false }
 
     private var hasLambda: Bool { has("LAMBDA_API_KEY") }
-    private var modalFile: String {
-        environment["MODAL_CONFIG_PATH"] ?? Files.home + "/.modal.toml"
-    }
-    private var hasModal: Bool { has("MODAL_TOKEN_ID") && has("MODAL_TOKEN_SECRET") || Files.exists(modalFile) }
+    private var modalFile: String { Provider.modalFile(environment) }
+    private var hasModal: Bool { Provider.hasModalToken(environment) }
 
     private var wantsModal: Bool { chosen == "modal" || chosen == nil && hasModal }
 
@@ -53,9 +51,9 @@ struct CloudExamination {
     /// Modal is spoken to with its own library, which is Python. Nil: Modal is not wanted.
     func python() async -> Finding? {
         guard wantsModal else { return nil }
-        let own = environment["GOTONI_MODAL_PYTHON"]
-        if own == nil, let uv = LocalProgram.inPath("uv") { return .good("python", "\(uv), which brings modal") }
-        let python = own ?? "python3"
+        guard let python = ModalPython.python(options.modal.modalPython) else {
+            return .good("python", "uv, which brings modal")
+        }
         let asked = "import modal, sys; print('%d.%d' % sys.version_info[:2], 'modal', modal.__version__)"
         do throws(CommandError) {
             // A path is no name for `Program`.
@@ -76,7 +74,7 @@ struct CloudExamination {
 
     /// Whether the cloud takes the credentials, and whether its clock is ours.
     func answers() async -> [Finding] {
-        guard chosen != nil || hasLambda || hasModal else { return [] }
+        guard chosen != nil || hasLambda || hasModal || Provider.machinesFile != nil else { return [] }
         do {
             let cloud = try options.cloud()
             var findings: [Finding] = []

@@ -49,6 +49,12 @@ struct SSHHost: Sendable {
     var identity: String?
     var isOnlyKey = false
 
+    /// One that ssh and its configuration take as it is.
+    static func isName(_ text: String) -> Bool {
+        !text.isEmpty && !text.hasPrefix("-")
+            && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0)) }
+    }
+
     /// For a configuration file of ssh.
     func block(names: [String] = []) -> String {
         var lines = ["Host \(([alias] + names).joined(separator: " "))", "  HostName \(address)"]

@@ -19,8 +19,7 @@ struct SSHConfig: AsyncParsableCommand {
         let known = "  UserKnownHostsFile \"\(Files.configuration)/known_hosts\"\n  StrictHostKeyChecking accept-new\n"
         let blocks = running.compactMap { machine -> String? in
             guard case .ssh(let host) = try? machines.ssh.link(to: machine, of: cloud) else { return nil }
-            let isWord = machine.label.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0)) }
-            return host.block(names: isWord ? [machine.label] : []) + known
+            return host.block(names: SSHHost.isName(machine.label) ? [machine.label] : []) + known
         }
         guard install else { return print(blocks.joined(separator: "\n"), terminator: "") }
         try Files.makeFolder(Files.configuration)
