@@ -63,11 +63,14 @@ struct ClusterFirewall {
 
     /// Of a machine; operators' rules stay, because there may be several of them.
     private func isOurs(_ rule: FirewallRule) -> Bool {
-        rule.description.hasPrefix(Self.prefix(cluster.name)) && !rule.description.hasSuffix(Self.operators)
+        rule.description.hasPrefix(Self.prefix(cluster.name))
+            && rule.description != Self.description(cluster.name, Self.you)
     }
 
     private static func prefix(_ name: String) -> String { "gotoni \(name) " }
-    private static let operators = " operator"
+    private static let you = "operator"
+    /// A rule's; clouds take no more.
+    private static func description(_ name: String, _ of: String) -> String { String((prefix(name) + of).prefix(128)) }
 
     /// Takes all rules of a cluster's away, whose machines end.
     static func close(_ name: String, of cloud: any Cloud) async throws(CommandError) {
@@ -91,7 +94,7 @@ struct ClusterFirewall {
                 rules.append(
                     try FirewallRule(
                         protocol: "tcp", ports: port...port, from: member.address,
-                        description: (Self.prefix(cluster.name) + member.name).prefixed(128)))
+                        description: Self.description(cluster.name, member.name)))
             }
         }
         for address in operators {
@@ -99,7 +102,7 @@ struct ClusterFirewall {
             rules.append(
                 try FirewallRule(
                     protocol: "tcp", ports: port...port, from: address,
-                    description: "gotoni \(cluster.name)" + Self.operators))
+                    description: Self.description(cluster.name, Self.you)))
         }
         return rules
     }
@@ -110,8 +113,4 @@ struct ClusterFirewall {
         guard let answer = try? await machine.cluster("facts", doing: "Looking") else { return nil }
         return answer.value("client").flatMap { IPv4Network($0) == nil ? nil : $0 }
     }
-}
-
-extension String {
-    fileprivate func prefixed(_ count: Int) -> String { String(prefix(count)) }
 }

@@ -43,14 +43,10 @@ struct ClusterOptions: ParsableArguments {
         let known = try await cloud?.machines() ?? []
         for member in cluster.members {
             do throws(CommandError) {
-                guard let cloud, !member.key.contains("@") else {
-                    found.append(
-                        .success(MachineOptions.Found(name: member.name, machine: nil, link: .named(member.key))))
-                    continue
-                }
-                let machine = try known.one(named: member.key)
-                let link = try machines.ssh.link(to: machine, of: cloud)
-                found.append(.success(MachineOptions.Found(name: member.name, machine: machine, link: link)))
+                var one = try machines.found(member.key, among: known, of: cloud)
+                // As it was called when the cluster was set up.
+                one.name = member.name
+                found.append(.success(one))
             } catch {
                 found.append(.failure(error))
             }
@@ -103,7 +99,7 @@ struct ClusterOptions: ParsableArguments {
         }
     }
 
-    /// Prints what was done, and ends with 7 where that is not all of it.
+    /// Prints what was done.
     func show(_ reports: [[StepReport]]) throws { try Self.show(reports, json: json) }
 
     static func show(_ reports: [[StepReport]], json: Bool) throws {

@@ -185,10 +185,7 @@ struct ClusterSetup: AsyncParsableCommand {
     private func machines(of name: String, _ before: Cluster?) async throws -> [MachineOptions.Found] {
         let names = wishes.nodes.flatMap { $0.split(separator: ",").map(String.init) }
         if !names.isEmpty { return try await options.machines.find(names, of: before?.provider) }
-        if let before {
-            let more = before.provider == nil ? [] : try await launchedSince(before)
-            return try await those(of: before) + more
-        }
+        if let before { return try await those(of: before) }
         guard let cloud = try options.machines.cloud(nil) else {
             throw CommandError(
                 "Which machines? Name them with --nodes USER@HOST …, or set a cloud's credentials.", exitCode: 2)
@@ -205,32 +202,31 @@ struct ClusterSetup: AsyncParsableCommand {
         return try await options.machines.find(chosen.map(\.id), of: cloud.name)
     }
 
-    /// Those that were launched for it since.
-    private func launchedSince(_ before: Cluster) async throws -> [MachineOptions.Found] {
-        let machines = try await options.machines.cloud(before.provider)?.machines() ?? []
+    /// Those of before, and what was launched for it since. Errors: some are gone, which only the user can settle.
+    private func those(of before: Cluster) async throws -> [MachineOptions.Found] {
+        let cloud = before.provider == nil ? nil : try options.machines.cloud(before.provider)
+        let machines = try await cloud?.machines() ?? []
+        var found: [MachineOptions.Found] = []
+        var gone: [(name: String, why: CommandError)] = []
+        for member in before.members {
+            do throws(CommandError) {
+                found.append(try options.machines.found(member.key, among: machines, of: cloud))
+            } catch {
+                gone.append((member.name, error))
+            }
+        }
+        if let first = gone.first {
+            guard !found.isEmpty else { throw first.why }
+            let left = before.members.map(\.name).filter { name in !gone.contains { $0.name == name } }
+            throw CommandError(
+                "\(gone.map(\.name).joined(separator: ", ")) of the cluster \(before.name) cannot be reached any more. To go "
+                    + "on without: gotoni cluster setup --cluster \(before.name) --nodes \(left.joined(separator: ","))",
+                lines: first.why.sentence, exitCode: 5)
+        }
         let new = machines.filter { machine in
             machine.isRunning && machine.cluster == before.name && !before.members.contains { $0.key == machine.id }
         }
-        return new.isEmpty ? [] : try await options.machines.find(new.map(\.id), of: before.provider)
-    }
-
-    /// Those of before. Errors: some are gone, which only the user can settle.
-    private func those(of before: Cluster) async throws -> [MachineOptions.Found] {
-        do { return try await options.machines.find(before.members.map(\.key), of: before.provider) } catch let error
-            as CommandError
-        {
-            var left: [String] = []
-            for member in before.members
-            where (try? await options.machines.find([member.key], of: before.provider)) != nil {
-                left.append(member.name)
-            }
-            guard !left.isEmpty, left.count < before.members.count else { throw error }
-            let gone = before.members.map(\.name).filter { !left.contains($0) }.joined(separator: ", ")
-            throw CommandError(
-                "\(gone) of the cluster \(before.name) cannot be reached any more. To go on without: "
-                    + "gotoni cluster setup --cluster \(before.name) --nodes \(left.joined(separator: ","))",
-                lines: error.sentence, exitCode: 5)
-        }
+        return try found + new.map { try options.machines.found($0.id, among: machines, of: cloud) }
     }
 
     private func say(_ cluster: Cluster, _ nodes: [ClusterOptions.Node]) {

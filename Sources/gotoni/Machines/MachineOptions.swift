@@ -29,14 +29,17 @@ struct MachineOptions: ParsableArguments {
     func find(_ names: [String], of known: String? = nil) async throws -> [Found] {
         try SSHOptions.check(names)
         guard names.contains(where: { !$0.contains("@") }), let cloud = try cloud(known) else {
-            return names.map { Found(name: $0, machine: nil, link: .named($0)) }
+            return try names.map { try found($0, among: [], of: nil) }
         }
         let machines = try await cloud.machines()
-        return try names.map { name in
-            guard !name.contains("@") else { return Found(name: name, machine: nil, link: .named(name)) }
-            let machine = try machines.one(named: name)
-            return Found(name: machine.label, machine: machine, link: try ssh.link(to: machine, of: cloud))
-        }
+        return try names.map { try found($0, among: machines, of: cloud) }
+    }
+
+    /// The same of one name, by what the cloud has said.
+    func found(_ name: String, among machines: [CloudMachine], of cloud: (any Cloud)?) throws(CommandError) -> Found {
+        guard let cloud, !name.contains("@") else { return Found(name: name, machine: nil, link: .named(name)) }
+        let machine = try machines.one(named: name)
+        return Found(name: machine.label, machine: machine, link: try ssh.link(to: machine, of: cloud))
     }
 
     func connected(_ found: [Found], _ body: ([Machine]) async throws -> Void) async throws {

@@ -30,9 +30,8 @@ struct Copy: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let names = places.compactMap { Self.split($0)?.machine }
-        var found: [String: MachineOptions.Found] = [:]
-        for name in Set(names) { found[name] = try await machines.find([name]).first }
+        let names = Array(Set(places.compactMap { Self.split($0)?.machine }))
+        let found = Dictionary(zip(names, try await machines.find(names))) { first, _ in first }
         let words = try places.map { place in
             guard let (name, path) = Self.split(place) else { return place.hasPrefix("-") ? "./" + place : place }
             guard let target = found[name]?.link.target else {
