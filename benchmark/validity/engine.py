@@ -7,10 +7,12 @@ The settings make the server one that the simulator's engine can describe; READM
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -70,10 +72,10 @@ def wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: pathlib.
     raise RuntimeError(f"The engine was not ready within {STARTED_WITHIN_S:.0f} s; see {log}.")
 
 
-def take_precedence() -> None:
-    """Puts this process before others that want the processor, where that is allowed."""
+def take_precedence(niceness: int = NICENESS) -> None:
+    """A low niceness puts this process before others that want the processor, where that is allowed."""
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+        os.setpriority(os.PRIO_PROCESS, 0, niceness)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -85,23 +87,23 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def serve(model: str, port: int) -> None:
-    """The engine's own process: serves until its standard input ends, so it never outlives who started it."""
+def serve(options: argparse.Namespace) -> None:
+    """The engine's own process."""
     import xllamacpp
 
-    take_precedence()
+    take_precedence(options.niceness)
     parameters = xllamacpp.CommonParams()
-    parameters.model.path = model
+    parameters.model.path = str(options.model)
     parameters.model_alias = {"tiny-random"}
-    parameters.hostnames = ["127.0.0.1"]
-    parameters.port = port
-    parameters.n_parallel = SLOTS
-    parameters.n_ctx = SLOTS * SLOT_TOKENS
-    parameters.kv_unified = False
+    parameters.hostnames = [options.host]
+    parameters.port = options.port
+    parameters.n_parallel = options.slots
+    parameters.n_ctx = options.context
+    parameters.kv_unified = options.shared_context
     parameters.n_batch = BATCH_TOKENS
     parameters.n_ubatch = BATCH_TOKENS
     parameters.cache_ram_mib = 0
-    parameters.slot_prompt_similarity = SIMILARITY
+    parameters.slot_prompt_similarity = options.similarity
     parameters.cpuparams.n_threads = 1
     parameters.cpuparams_batch.n_threads = 1
     parameters.n_threads_http = 40
@@ -111,8 +113,27 @@ def serve(model: str, port: int) -> None:
     parameters.verbosity = 1
     server = xllamacpp.Server(parameters)
     print(f"listening on {server.listening_address}", flush=True)
-    sys.stdin.buffer.read()
+    if options.until_signal:
+        signal.pause()
+    else:
+        sys.stdin.buffer.read()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="One llama.cpp server with one thread.")
+    parser.add_argument("model", type=pathlib.Path, help="a GGUF file")
+    parser.add_argument("port", type=int)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--slots", type=int, default=SLOTS, help="requests at a time, and prompts remembered [%(default)s]")
+    parser.add_argument("--context", type=int, default=SLOTS * SLOT_TOKENS, help="tokens of all slots [%(default)s]")
+    parser.add_argument("--shared-context", action="store_true", help="a slot may use the others' share of it")
+    parser.add_argument("--similarity", type=float, default=SIMILARITY,
+                        help="share of a prompt that a slot must hold to be taken for it [%(default)s]")
+    parser.add_argument("--niceness", type=int, default=NICENESS)
+    parser.add_argument("--until-signal", action="store_true",
+                        help="end by a signal only; else it ends with its standard input, so it never outlives who started it")
+    serve(parser.parse_args())
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], int(sys.argv[2]))
+    main()

@@ -23,11 +23,14 @@ KV_HEADS = 2
 CONTEXT = 8192
 SEED = 20261
 
+SPACE = "\u0120"  # how GPT-2's vocabulary writes a space
 BYTES = 256
 CONTROLS = 2  # <begin> and <end>
+SYLLABLES = [consonant + vowel for consonant in "bcdfghjklmnpqrstvwxz" for vowel in "aeiou"]
 WORDS = 8192
-FIRST_WORD = CONTROLS + BYTES + 1  # the one merged pair comes before the words
+FIRST_WORD = CONTROLS + BYTES + 2 * len(SYLLABLES)  # syllables, alone and behind a space, come before the words
 VOCABULARY = FIRST_WORD + WORDS
+CHAT_TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}"
 
 
 def main() -> None:
@@ -62,19 +65,30 @@ def describe(writer: gguf.GGUFWriter) -> None:
 
 
 def add_vocabulary(writer: gguf.GGUFWriter) -> None:
-    """A byte-level BPE vocabulary with one merge, for there must be one. Prompts are sent as token ids, never as text."""
-    letters = byte_letters()
-    words = [f"\u0120w{number:04}" for number in range(WORDS)]
-    tokens = ["<begin>", "<end>", *letters, "ab", *words]
+    """A byte-level BPE vocabulary in which every word is one token, whether a prompt comes as token ids or as text."""
+    spaced = [SPACE + syllable for syllable in SYLLABLES]
+    words = [SPACE + word(number)[1:] for number in range(WORDS)]
+    tokens = ["<begin>", "<end>", *byte_letters(), *SYLLABLES, *spaced, *words]
     kinds = [gguf.TokenType.CONTROL] * CONTROLS + [gguf.TokenType.NORMAL] * (len(tokens) - CONTROLS)
+    # In this order: letters to syllables, the space to the first of them, that to the second.
+    merges = [f"{a} {b}" for a, b in SYLLABLES]
+    merges += [f"{SPACE} {syllable}" for syllable in SYLLABLES]
+    merges += [f"{each[:3]} {each[3:]}" for each in words]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
-    writer.add_token_merges(["a b"])
+    writer.add_token_merges(merges)
+    writer.add_chat_template(CHAT_TEMPLATE)
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(1)
     writer.add_add_bos_token(False)
+
+
+def word(number: int) -> str:
+    """The text of token FIRST_WORD + number: a space and two syllables."""
+    first, second = divmod(number, len(SYLLABLES))
+    return " " + SYLLABLES[first] + SYLLABLES[second]
 
 
 def byte_letters() -> list[str]:
