@@ -154,7 +154,7 @@ def envoy_configuration(setting: Setting) -> dict[str, object]:
     }
     listener = {
         "name": "front",
-        "address": socket_address(setting.port),
+        "address": socket_address(HOST, setting.port),
         "filter_chains": [
             {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
         ],
@@ -163,11 +163,12 @@ def envoy_configuration(setting: Setting) -> dict[str, object]:
 
 
 def endpoint(url: str) -> dict[str, object]:
-    return {"endpoint": {"address": socket_address(int(url.rpartition(":")[2]))}}
+    host, _, port = url.removeprefix("http://").partition(":")
+    return {"endpoint": {"address": socket_address(host, int(port))}}
 
 
-def socket_address(port: int) -> dict[str, object]:
-    return {"socket_address": {"address": HOST, "port_value": port}}
+def socket_address(host: str, port: int) -> dict[str, object]:
+    return {"socket_address": {"address": host, "port_value": port}}
 
 
 # Without http-no-delay haproxy holds chunks back for up to 200 ms.
