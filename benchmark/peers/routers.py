@@ -257,7 +257,7 @@ def install(router: Router, venvs: pathlib.Path, say: Callable[[str], None]) -> 
     if stamp.exists() and stamp.read_text() == wanted:
         return
     say(f"installing {wanted.strip()}")
-    venv.create(folder, with_pip=True)
+    venv.create(folder, with_pip=True, clear=True)
     command = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "-r", HERE / router.requirements]
     done = subprocess.run(command, check=False, stdout=sys.stderr)
     if done.returncode != 0:

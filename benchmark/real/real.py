@@ -24,6 +24,7 @@ from typing import Any
 
 import contestants
 import load
+import plot
 import tables
 import world
 from processes import BenchError, program
@@ -124,6 +125,7 @@ def run(options: argparse.Namespace, field: list[contestants.Contestant]) -> int
             network.stop()
     text = tables.tables(results)
     options.json.with_suffix(".md").write_text(text)
+    plot.draw(results, options.json)
     print(text)
     return 1 if any(record["error"] for result in results for record in result["records"]) else 0
 

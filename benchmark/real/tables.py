@@ -47,7 +47,7 @@ def placement(results: Sequence[Result]) -> str:
 
 
 def tables(results: Sequence[Result]) -> str:
-    names = sorted({each["contestant"] for each in results}, key=lambda name: middle(results, name, "mean"))
+    names = ranking(results)
     lines = ["| | TTFT mean ms | p50 | p90 | p99 | cached | of reusable | prompt tokens by engine % | CPU s | RSS MB | errors |",
              "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
     for name in names:
@@ -64,6 +64,12 @@ def tables(results: Sequence[Result]) -> str:
     if OURS in names and len(names) > 1:
         text += "\n" + ratios(results, [name for name in names if name != OURS])
     return text
+
+
+def ranking(results: Sequence[Result]) -> list[str]:
+    """By the median of the repetitions' mean TTFT."""
+    names = {each["contestant"] for each in results}
+    return sorted(names, key=lambda name: median([figures(each)["mean"] for each in of(results, name)]))
 
 
 def ratios(results: Sequence[Result], names: Sequence[str]) -> str:
@@ -107,6 +113,3 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 def of(results: Sequence[Result], name: str) -> list[Result]:
     return [each for each in results if each["contestant"] == name]
 
-
-def middle(results: Sequence[Result], name: str, figure: str) -> float:
-    return median([figures(each)[figure] for each in of(results, name)])

@@ -1,0 +1,166 @@
+"""What the figures rest on: python3 -m pytest benchmark/real"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import contestants
+import load
+import pytest
+import real
+import tables
+from processes import BenchError
+
+HERE = pathlib.Path(__file__).resolve().parent
+PROXY = HERE.parents[1] / "build" / "bin" / "gotoni-proxy"
+
+
+def test_prompts_that_begin_alike_in_the_trace_begin_with_the_same_words() -> None:
+    first = load.workload.Request(0, 70, 4, [1, 2, 3])
+    second = load.workload.Request(9, 90, 4, [1, 2, 4])
+    a, b = load.text(first, 7).split(), load.text(second, 7).split()
+    assert len(a) == 70 and len(b) == 90
+    assert a[:64] == b[:64] and a[64] != b[64]
+    assert load.text(first, 8).split()[0] != a[0]
+
+
+def test_own_conversations_come_from_the_seed_and_share_what_mooncakes_do() -> None:
+    requests = load.own_trace(3)
+    assert requests == load.own_trace(3) != load.own_trace(4)
+    prompt = sum(each.input_length for each in requests)
+    assert 0.5 < sum(load.workload.reusable_tokens(requests)) / prompt < 0.85
+    assert all(a.timestamp < b.timestamp for a, b in zip(requests, requests[1:]))
+
+
+@pytest.mark.parametrize(
+    "line", ["", "{", '{"timestamp": 1}', '{"timestamp": 0, "input_length": 99, "output_length": 1, "hash_ids": [1]}']
+)
+def test_a_file_that_is_no_trace_is_refused(line: str, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_text(line + "\n")
+    with pytest.raises(BenchError):
+        load.read_trace(path)
+
+
+def test_every_repetition_has_an_order_of_its_own_and_all_contestants() -> None:
+    field = list(contestants.FIELD.values())
+    orders = [[each.name for each in real.in_order(field, 1, repetition)] for repetition in range(5)]
+    assert len({tuple(order) for order in orders}) == 5
+    assert all(sorted(order) == sorted(contestants.FIELD) for order in orders)
+
+
+def test_a_router_stands_for_all_that_it_can_and_an_unknown_name_is_refused() -> None:
+    assert {each.policy for each in contestants.named(["smg"])} == {"cache_aware", "prefix_hash", "round_robin"}
+    with pytest.raises(BenchError, match="nobody"):
+        contestants.named(["nobody"])
+
+
+def result(name: str, repetition: int, times: list[float | None], cached: float = 1) -> tables.Result:
+    records = [{"ttft_ms": each, "error": "" if each is not None else "status 500"} for each in times]
+    engines = [{"prefilled": 3.0, "cached": cached, "answered": 1.0}] * 3
+    return {"contestant": name, "repetition": repetition, "records": records, "engines": engines, "reusable": 0.5,
+            "router_cpu_s": 1.0, "router_rss_mb": 20.0}
+
+
+def test_failed_requests_are_counted_and_have_no_time() -> None:
+    row = tables.figures(result("x", 0, [10, None, 30]))
+    assert (row["mean"], row["p50"], row["p99"], row["errors"], row["cached"]) == (20, 10, 30, 1, 0.25)
+
+
+def test_ratios_compare_within_a_repetition() -> None:
+    # Twice as long in a slow repetition as in a fast one: the ratio has no spread, though the times have.
+    results = [result(name, repetition, [base * times])
+               for repetition, times in enumerate([1.0, 3.0]) for name, base in ((tables.OURS, 10.0), ("other", 20.0))]
+    assert "| other | 2.00 (2.00–2.00) |" in tables.tables(results)
+
+
+def test_the_interval_is_students() -> None:
+    mean, half = tables.interval([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert mean == 3 and half == pytest.approx(2.78 * math.sqrt(2.5 / 5))
+    assert math.isnan(tables.interval([1.0])[1])
+
+
+needs_tun = pytest.mark.skipif(
+    not os.access("/dev/net/tun", os.W_OK) or shutil.which("unshare") is None, reason="this machine has no TUN devices"
+)
+
+
+@needs_tun
+def test_packets_take_half_a_round_trip_and_a_handshake_a_whole_one(tmp_path: pathlib.Path) -> None:
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    probe = tmp_path / "probe.py"
+    probe.write_text(PROBE.format(folder=str(HERE), logs=str(tmp_path)))
+    done = subprocess.run(["unshare", *user, "--net", "--", sys.executable, str(probe)], capture_output=True, text=True,
+                          timeout=60)
+    assert done.returncode == 0, done.stderr
+    near, far = json.loads(done.stdout)
+    # Two round trips: the handshake, and a byte there and back. What is allowed beyond is for a busy machine.
+    assert 4 <= near <= 60 and 160 <= far <= 260
+
+
+PROBE = """
+import json, pathlib, socket, subprocess, sys, time
+sys.path.insert(0, {folder!r})
+import world
+from processes import Program
+
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+network = world.Network((2.0, 80.0), pathlib.Path({logs!r}))
+echo = "import socket; s=socket.create_server(('', 8000)); print('ready', flush=True)\\nwhile 1: c,_=s.accept(); c.send(c.recv(1))"
+servers = [Program(f"echo {{i}}", [*network.inside(i), sys.executable, "-c", echo], pathlib.Path({logs!r}) / f"echo-{{i}}.log")
+           for i in range(2)]
+
+def two_round_trips(host):
+    begin = time.perf_counter()
+    with socket.create_connection((host, 8000), 10) as connection:
+        connection.send(b"x")
+        connection.recv(1)
+    return (time.perf_counter() - begin) * 1000
+
+try:
+    for server in servers:
+        world.until(lambda: "ready" in server.last_words(), server, server.name)
+    times = [min(two_round_trips(host) for _ in range(3)) for host in network.hosts]
+    print(json.dumps(times))
+finally:
+    for server in servers:
+        server.stop()
+    network.stop()
+"""
+
+
+@needs_tun
+@pytest.mark.skipif(not PROXY.exists(), reason="no build/bin/gotoni-proxy: make bin")
+def test_a_quick_run_measures_three_routers_on_real_engines_and_leaves_nothing(tmp_path: pathlib.Path) -> None:
+    pytest.importorskip("xllamacpp")
+    before = processes_with("benchmark/validity/engine.py")
+    out = tmp_path / "quick.json"
+    done = subprocess.run([sys.executable, str(HERE / "real.py"), "--json", str(out), "--quick", "--gotoni-proxy", str(PROXY)],
+                          capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(out.read_text())["results"]
+    assert len(results) == 3 and all(each["records"] for each in results)
+    for each in results:
+        prompt = sum(record["prompt_tokens"] for record in each["records"])
+        counted = sum(engine["prefilled"] + engine["cached"] for engine in each["engines"])
+        assert counted == prompt, "the engines counted what the answers say"
+        assert sum(record["cached_tokens"] for record in each["records"]) == sum(e["cached"] for e in each["engines"])
+    assert out.with_suffix(".md").read_text().count("gotoni gorgo") >= 1 and out.with_suffix(".png").stat().st_size > 10_000
+    assert processes_with("benchmark/validity/engine.py") == before
+
+
+def processes_with(text: str) -> set[str]:
+    found: set[str] = set()
+    for entry in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if text.encode() in entry.read_bytes():
+                found.add(entry.parent.name)
+        except OSError:
+            pass
+    return found
