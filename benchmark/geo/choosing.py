@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+import os
 import pathlib
 import sys
 from typing import TYPE_CHECKING, Protocol, Sequence
@@ -16,7 +18,12 @@ from prompts import Asked, Tokens, estimated_tokens
 if TYPE_CHECKING:
     import gotoni
 
-BINDING = pathlib.Path(__file__).resolve().parent.parent.parent / "bindings" / "python"
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent.parent
+BINDING = REPOSITORY / "bindings" / "python"
+LIBRARIES = {
+    "GOTONI_LIBRARY": REPOSITORY / "build" / "lib" / "libgotoni.so.0",
+    "GOTONI_TOKENIZER_LIBRARY": REPOSITORY / "build" / "lib" / "libgotoni-tokenizer.so.0",
+}
 
 
 class ChoiceError(Exception):
@@ -177,9 +184,14 @@ def tokens_by(tokenizer: str | None) -> Tokens:
 
 
 def binding():
-    """The package gotoni: an installed one, else this repository's. Errors: GeoError."""
+    """The package gotoni: an installed one, else this repository's, with the libraries built here. Errors: GeoError."""
     if str(BINDING) not in sys.path:
         sys.path.append(str(BINDING))
+    found = importlib.util.find_spec("gotoni")
+    if found is not None and found.origin == str(BINDING / "gotoni" / "__init__.py"):
+        for variable, library in LIBRARIES.items():
+            if library.exists():
+                os.environ.setdefault(variable, str(library))
     try:
         import gotoni
     except ImportError as error:
