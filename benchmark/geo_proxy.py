@@ -13,7 +13,11 @@ from typing import Sequence
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent / "geo"))
 
+from choosing import Cheapest, Chooser, Nearest, tokens_by  # noqa: E402
 from errors import GeoError  # noqa: E402
+from lookup import Lookup, read_lookup  # noqa: E402
+from nodes import Node, read_nodes  # noqa: E402
+from record import Log  # noqa: E402
 from settings import Settings, read_settings  # noqa: E402
 
 
@@ -21,33 +25,37 @@ def main(words: Sequence[str]) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="geo_proxy: %(message)s")
     try:
         settings = read_settings(words)
-        asyncio.run(run(settings))
+        nodes, lookup = read_nodes(settings.nodes_file), read_lookup(settings.lookup_file)
+        asyncio.run(run(settings, nodes, lookup, authority(settings.ca)))
     except (GeoError, OSError) as error:
         print(f"geo_proxy: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before the loop takes signals
+        return 128 + signal.SIGINT
     return 0
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: Settings, nodes: list[Node], lookup: Lookup, trusted: ssl.SSLContext | None) -> None:
     try:
-        import aiohttp  # noqa: F401
-    except ImportError:
-        raise GeoError("aiohttp is missing: pip install -r benchmark/geo/requirements.txt") from None
-    from choosing import Cheapest, Nearest, tokens_by
-    from lookup import read_lookup
-    from nodes import read_nodes
-    from proxy import GeoProxy, serve
-    from record import Log
-
+        from proxy import GeoProxy, serve
+    except ImportError as error:
+        raise GeoError(f"{error}: pip install -r benchmark/geo/requirements.txt") from None
     stop = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    nodes = read_nodes(settings.nodes_file)
-    lookup = read_lookup(settings.lookup_file)
-    trusted = authority(settings.ca)
+    chooser = chooser_of(settings, nodes)
+    try:
+        with settings.log_file.open("a", encoding="utf-8") as file:
+            await serve(GeoProxy(settings, nodes, lookup, chooser, Log(file), trusted), stop)
+    finally:
+        chooser.close()
+
+
+def chooser_of(settings: Settings, nodes: list[Node]) -> Chooser:
+    """Errors: GeoError."""
     tokens = tokens_by(settings.tokenizer)
     if settings.router == "gotoni":
-        chooser = Cheapest(
+        return Cheapest(
             nodes,
             settings.round_trip,
             tokens,
@@ -57,13 +65,7 @@ async def run(settings: Settings) -> None:
             silence_s=settings.node_timeout + 60,  # a ticket must not end before its request
             ms_per_token=settings.ms_per_token,
         )
-    else:
-        chooser = Nearest(nodes, settings.round_trip, tokens)
-    try:
-        with settings.log_file.open("a", encoding="utf-8") as file:
-            await serve(GeoProxy(settings, nodes, lookup, chooser, Log(file), trusted), stop)
-    finally:
-        chooser.close()
+    return Nearest(nodes, settings.round_trip, tokens)
 
 
 def authority(path: pathlib.Path | None) -> ssl.SSLContext | None:

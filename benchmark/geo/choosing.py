@@ -60,6 +60,10 @@ class Chooser(Protocol):
         """Forgets which prompts nodes have seen, and says so in a sentence."""
         ...
 
+    def counters(self) -> dict[str, int]:
+        """Its own, since it was made."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -79,6 +83,9 @@ class Nearest:
 
     def forget(self) -> str:
         return "The router 'nearest' keeps nothing about prompts."
+
+    def counters(self) -> dict[str, int]:
+        return {}
 
     def close(self) -> None: ...
 
@@ -154,6 +161,16 @@ class Cheapest:
     def forget(self) -> str:
         self.router.clear()
         return "All prefixes of all nodes are forgotten."
+
+    def counters(self) -> dict[str, int]:
+        """The library's, and over all nodes: cached tokens as it believed them and as engines said they were."""
+        servers = [self.router.server(number) for number in self.nodes]
+        return {
+            **dataclasses.asdict(self.router.stats()),
+            "parity_reports": sum(server.parity_reports for server in servers),
+            "predicted_cached_tokens": sum(server.predicted_cached_tokens for server in servers),
+            "reported_cached_tokens": sum(server.reported_cached_tokens for server in servers),
+        }
 
     def close(self) -> None:
         self.router.close()

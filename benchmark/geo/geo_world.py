@@ -1,4 +1,4 @@
-"""For the tests: engines, nodes that show what they get, and the proxy in front of them, as programs and servers here."""
+"""For the tests: engines, nodes that show what they get, and the proxy in front of them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import urllib.request
+import uuid
 from typing import Any, Callable, Iterator
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -27,6 +28,14 @@ from processes import Program, free_ports  # noqa: E402
 BUILD = HERE.parent.parent / "build"
 ENGINE = pathlib.Path(os.environ.get("GOTONI_ENGINE", BUILD / "bin" / "gotoni-engine"))
 LIBRARY = pathlib.Path(os.environ.get("GOTONI_LIBRARY", BUILD / "lib" / "libgotoni.so.0"))
+TOKENIZER_LIBRARY = pathlib.Path(
+    os.environ.get("GOTONI_TOKENIZER_LIBRARY", LIBRARY.with_name("libgotoni-tokenizer.so.0"))
+)
+# The proxies that are started below load the same.
+for variable, library in (("GOTONI_LIBRARY", LIBRARY), ("GOTONI_TOKENIZER_LIBRARY", TOKENIZER_LIBRARY)):
+    if library.exists():
+        os.environ[variable] = str(library.resolve())
+
 POINTS = {"gpu-2": (31.0461, 34.8516), "gotoni-germany": (50.1109, 8.6821), "west_coast": (37.7749, -122.4194)}
 DEADLINE_S = 10.0
 
@@ -72,9 +81,10 @@ class OpenStream:
 
     def __init__(self, port: int, body: dict[str, Any]) -> None:
         data = json.dumps(body).encode()
+        self.id = uuid.uuid4().hex
         self.received = b""
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
-        head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nX-Request-ID: {self.id}\r\nContent-Length: {len(data)}\r\n\r\n"
         self.socket.sendall(head.encode() + data)
 
     def read_until(self, text: bytes) -> None:
@@ -105,13 +115,25 @@ class ShowingNode(http.server.ThreadingHTTPServer):
         if trusted is not None:
             self.socket = trusted.wrap_socket(self.socket, server_side=True)
         self.seen: list[tuple[str, list[tuple[str, str]], bytes]] = []
-        self.answer: Callable[[_Handler], None] = lambda handler: handler.say(200, b'{"from": "node"}')
+        self.answer: Callable[[_Handler], object]
         self.go_on = threading.Event()
+        self.begin_anew()
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
     def url(self) -> str:
         return f"{self.scheme}://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Silent about clients that leave, which is what some tests are about."""
+        if not isinstance(sys.exception(), (ConnectionError, ssl.SSLError)):
+            super().handle_error(request, client_address)
+
+    def begin_anew(self) -> None:
+        """As if nothing had been asked."""
+        self.seen.clear()
+        self.go_on.clear()
+        self.answer = lambda handler: handler.say(200, b'{"from": "node"}')
 
     def stop(self) -> None:
         self.go_on.set()
@@ -121,7 +143,7 @@ class ShowingNode(http.server.ThreadingHTTPServer):
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: ShowingNode
+    server: ShowingNode  # pyright: ignore[reportIncompatibleVariableOverride] - no other makes it
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -145,7 +167,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def chunk(self, data: bytes) -> None:
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
 
-    def log_message(self, *_: object) -> None: ...
+    def log_message(self, format: str, *args: Any) -> None: ...
 
 
 def in_two_parts(handler: _Handler) -> None:
@@ -180,17 +202,24 @@ class Proxy:
     program: Program
     log_file: pathlib.Path
 
-    def lines(self, count: int) -> list[dict[str, Any]]:
-        """The log, as soon as it has that many lines."""
-        wait_until(lambda: len(self._whole_lines()) >= count, f"{count} lines in the log")
-        return [json.loads(line) for line in self._whole_lines()]
+    def lines(self) -> list[dict[str, Any]]:
+        """The log, as far as it is written."""
+        return [json.loads(line) for line in self.log_file.read_text().split("\n")[:-1]]
 
-    def _whole_lines(self) -> list[str]:
-        return self.log_file.read_text().split("\n")[:-1]
+    def line(self, request_id: str) -> dict[str, Any]:
+        """The log's only line about this request, as soon as it is there."""
+        wait_until(lambda: self._about(request_id), f"a line about {request_id} in the log")
+        (line,) = self._about(request_id)
+        return line
+
+    def _about(self, request_id: str) -> list[dict[str, Any]]:
+        return [line for line in self.lines() if line["request_id"] == request_id]
 
 
 @contextlib.contextmanager
-def proxy(folder: pathlib.Path, nodes: Nodes, *options: object, places: dict[str, Any] | None = None) -> Iterator[Proxy]:
+def proxy(
+    folder: pathlib.Path, nodes: Nodes, *options: object, places: dict[str, Any] | None = None
+) -> Iterator[Proxy]:
     """`places` by key, as lookup files have them."""
     nodes_file, lookup_file, log_file = folder / "nodes.json", folder / "lookup.json", folder / "log.jsonl"
     nodes_file.write_text(json.dumps(nodes))

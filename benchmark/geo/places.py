@@ -1,7 +1,7 @@
-"""Where people are: one point, in degrees, for each country of the world and each state of the United States.
+"""Where people are: one point, in degrees, for each country and each state of the United States.
 
-Countries have the names that GeoIP gives them in WildChat, and those of ISO 3166 and everyday English beside them. Points
-are about the middle of a country, for a proxy that only asks which node is near.
+Countries have the names that GeoIP gives them in WildChat, and those of ISO 3166 and everyday English beside them.
+Points are about the middle of a country, for a proxy that only asks which node is near.
 """
 
 from __future__ import annotations

@@ -53,12 +53,13 @@ class Report:
 
     def text(self) -> str:
         lines = [
-            f"{self.rows_read:,} conversations read, {self.prompts_written:,} prompts and {self.keys_written:,} keys written",
+            f"{self.rows_read:,} conversations read",
+            f"{self.prompts_written:,} prompts and {self.keys_written:,} keys written",
             *(f"  dropped, {why}: {count:,}" for why, count in sorted(self.dropped.items())),
             f"  the same prompt again, from the same place: {self.repeated:,}",
-            f"  the same prompt from another place, the first place stays: {self.same_prompt_other_place:,}",
-            f"  another prompt with the same key and another place, the first place stays: {self.other_prompt_other_place:,}",
-            f"  another prompt with the same key and the same place: {self.other_prompt_same_place:,}",
+            f"  the same prompt from another place, the first stays: {self.same_prompt_other_place:,}",
+            f"  another prompt of the same key from another place, the first stays: {self.other_prompt_other_place:,}",
+            f"  another prompt of the same key from the same place: {self.other_prompt_same_place:,}",
             f"  of unknown places, put at {DEFAULT.lat}, {DEFAULT.lon}: {self.places_unknown:,}",
             *(f"    {name}: {count:,}" for name, count in self.unknown_countries.most_common(TOP_PLACES)),
             "most prompts come from",

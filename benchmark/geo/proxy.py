@@ -126,13 +126,12 @@ class GeoProxy:
             return self.refused(error.status, str(error), "routing_error")
         record = Record(
             request_id_of(request), asked.key, len(asked.prompt), place, known, self.chooser.name, choice.node,
-            choice.distance_km, choice.user_rtt_ms, choice.prompt_tokens, choice.cost_ms, choice.matched_tokens, started,
+            choice.distance_km, choice.user_rtt_ms, choice.prompt_tokens, choice.cost_ms, choice.matched_tokens,
+            started,
         )  # fmt: skip
         return await Exchange(self, request, choice, record).run(asked.body)
 
-    def refused(
-        self, status: int, text: str, kind: str, headers: Mapping[str, str] | None = None
-    ) -> web.Response:
+    def refused(self, status: int, text: str, kind: str, headers: Mapping[str, str] | None = None) -> web.Response:
         self.figures.refused += 1
         return error_response(status, text, kind, headers)
 
@@ -162,7 +161,8 @@ class GeoProxy:
         )
 
     async def stats(self, _: web.Request) -> web.Response:
-        return web.json_response({"router": self.chooser.name, **self.figures.fields()})
+        own = {"router_counters": self.chooser.counters()}
+        return web.json_response({"router": self.chooser.name, **self.figures.fields(), **own})
 
     async def reset_stats(self, _: web.Request) -> web.Response:
         self.figures.reset()
@@ -302,7 +302,7 @@ async def as_json(request: web.Request, handler: Any) -> web.StreamResponse:
 
 
 async def serve(proxy: GeoProxy, stop: asyncio.Event) -> None:
-    """Serves until `stop` is set and what is under way has ended or had its time. Errors: OSError, the port is taken."""
+    """Serves until `stop` is set and what is under way has ended or had its time. Errors: OSError, a port in use."""
     settings = proxy.settings
     # A client that goes away cancels its handler, and with it the request to the node.
     runner = web.AppRunner(proxy.application(), access_log=None, handler_cancellation=True, shutdown_timeout=0.1)

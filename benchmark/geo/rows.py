@@ -45,7 +45,8 @@ def _json_lines(path: pathlib.Path) -> Iterator[Any]:
     number = 0
     try:
         with opener(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
+            for line in lines:
+                number += 1
                 if line.strip():
                     yield json.loads(line)
     except (OSError, EOFError) as error:

@@ -59,8 +59,9 @@ def test_single_turns_have_the_published_fields(tmp_path: pathlib.Path) -> None:
     made = prepare(tmp_path, SAMPLE)
     assert made.status == 0
     rows = sample_rows()
-    assert made.report["rows_read"] == len(rows) == made.report["prompts_written"] + sum(made.report["dropped"].values())
-    assert len(made.entries) == made.report["prompts_written"] and len(made.lookup) == made.report["keys_written"]
+    report = made.report
+    assert report["rows_read"] == len(rows) == report["prompts_written"] + sum(report["dropped"].values())
+    assert len(made.entries) == report["prompts_written"] and len(made.lookup) == report["keys_written"]
     for entry in made.entries:
         assert list(entry) == ["prompt", "hash"] and entry["hash"] == prompt_key(entry["prompt"])
         assert list(made.lookup[entry["hash"]]) == ["lat", "lon", "country", "state"]

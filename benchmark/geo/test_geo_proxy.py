@@ -1,4 +1,4 @@
-"""geo_proxy.py as it is called, in front of simulated engines and of nodes that break: python3 -m pytest benchmark/geo"""
+"""geo_proxy.py in front of simulated engines and of nodes that break: python3 -m pytest benchmark/geo"""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from geo_world import (
     ENGINE,
     HERE,
     LIBRARY,
+    TOKENIZER_LIBRARY,
     Engines,
     OpenStream,
     Proxy,
+    ShowingNode,
     chat,
     engines,
     free_ports,
@@ -56,6 +58,20 @@ def text_of_length(tokens: int, seed: int) -> str:
     return random.Random(seed).randbytes(2 * tokens).hex()
 
 
+def a_token_for_each_byte() -> dict[str, Any]:
+    """A tokenizer.json of the smallest byte-level BPE, in GPT-2's alphabet of bytes."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    letters = [*map(chr, plain), *(chr(256 + number) for number in range(256 - len(plain)))]
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    return {
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None,
+        "pre_tokenizer": byte_level, "post_processor": None, "decoder": byte_level,
+        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
+                  "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "merges": [],
+                  "vocab": {letter: id for id, letter in enumerate(letters)}},
+    }  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
     if not ENGINE.exists():
@@ -70,12 +86,26 @@ def near(three: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
         yield made
 
 
+@pytest.fixture(scope="module")
+def only(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ShowingNode, Proxy]]:
+    with showing_node() as node, proxy(tmp_path_factory.mktemp("only"), nodes_at({"gpu-2": node.url})) as front:
+        yield node, front
+
+
+@pytest.fixture
+def shown(only: tuple[ShowingNode, Proxy]) -> tuple[ShowingNode, Proxy]:
+    """A node that shows what it gets, behind a proxy, as if nothing had been asked but in the log."""
+    node, front = only
+    node.begin_anew()
+    post(front.port, "/stats/reset")
+    return only
+
+
 def routed(where: Proxy, *texts: str, **more: Any) -> dict[str, Any]:
     """The log's line of a chat that has ended well."""
-    before = len(where.lines(0))
-    status, _, answer = post(where.port, CHAT, chat(*texts, **more))
+    status, headers, answer = post(where.port, CHAT, chat(*texts, **more))
     assert status == 200, answer
-    return where.lines(before + 1)[-1]
+    return where.line(headers["x-request-id"])
 
 
 # ===== Choosing
@@ -123,6 +153,9 @@ def test_prefix_on_the_far_side_is_worth_the_way_only_if_its_prefill_takes_longe
         assert stats["router"] == "gotoni" and stats["requests"] == 5 and stats["errors"] == 0
         assert 0.3 < stats["hit_share"] < 0.5
         assert stats["nodes"]["west_coast"]["matched_tokens"] == second["matched_tokens"]
+        counters = stats["router_counters"]
+        assert counters["finished_ok"] == counters["parity_reports"] == 5 and counters["open_tickets"] == 0
+        assert counters["reported_cached_tokens"] == sum(line["cached_tokens"] for line in front.lines())
 
 
 @needs_library
@@ -131,6 +164,20 @@ def test_prefix_on_the_far_side_is_worth_nothing_where_prefill_is_quick(three: E
     with proxy(tmp_path, three.nodes, "--router", "gotoni", "--ms-per-token", 0.001, places=PLACES) as front:
         assert routed(front, long, CALIFORNIA)["routed_to"] == "west_coast"
         assert routed(front, long, ISRAEL)["routed_to"] == "gpu-2"
+
+
+@pytest.mark.skipif(not TOKENIZER_LIBRARY.exists(), reason=f"there is no {TOKENIZER_LIBRARY}: make tokenizer")
+@pytest.mark.parametrize("router", ["nearest", pytest.param("gotoni", marks=needs_library)])
+def test_model_s_own_tokens_are_counted_if_there_is_a_tokenizer(
+    router: str, shown: tuple[ShowingNode, Proxy], tmp_path: pathlib.Path
+) -> None:
+    node, _ = shown
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(a_token_for_each_byte()))
+    nodes = nodes_at({"gpu-2": node.url})
+    with proxy(tmp_path, nodes, "--router", router, "--tokenizer", path) as front:
+        line = routed(front, "héllo")
+        assert line["prompt_tokens"] == len("_user_héllo".encode())  # and what stands before the role and the text
 
 
 @needs_library
@@ -145,7 +192,7 @@ def test_work_under_way_sends_the_next_request_elsewhere(tmp_path: pathlib.Path)
             assert get(front.port, "/stats")["nodes"]["gpu-2"]["in_flight"] == 1
             home.go_on.set()
             stream.read_until(b"second")
-            front.lines(2)
+            front.line(stream.id)
             assert get(front.port, "/stats")["nodes"]["gpu-2"]["in_flight"] == 0
             assert routed(front, text_of_length(20_000, 6), ISRAEL)["routed_to"] == "gpu-2"
 
@@ -171,57 +218,57 @@ def test_stream_comes_through_byte_for_byte_with_its_usage(near: Proxy, three: E
         return [each["choices"] for each in events]
 
     assert said(through) == said(direct) and through.endswith(b"data: [DONE]\n\n")
-    assert near.lines(1)[-1]["cached_tokens"] is not None
+    assert near.line(headers["x-request-id"])["cached_tokens"] is not None
 
 
-def test_chunk_is_with_the_client_before_the_next_one_is_made(tmp_path: pathlib.Path) -> None:
-    with showing_node() as node, proxy(tmp_path, nodes_at({"gpu-2": node.url})) as front:
-        node.answer = in_two_parts
-        stream = OpenStream(front.port, chat("x", stream=True))
-        stream.read_until(b"first")
-        assert b"second" not in stream.received
-        node.go_on.set()
-        stream.read_until(b"0\r\n\r\n")
-        assert stream.received.count(b"HTTP/1.1 ") == 1 and b"data: second\n\n" in stream.received
+def test_chunk_is_with_the_client_before_the_next_one_is_made(shown: tuple[ShowingNode, Proxy]) -> None:
+    node, front = shown
+    node.answer = in_two_parts
+    stream = OpenStream(front.port, chat("x", stream=True))
+    stream.read_until(b"first")
+    assert b"second" not in stream.received
+    node.go_on.set()
+    stream.read_until(b"0\r\n\r\n")
+    assert stream.received.count(b"HTTP/1.1 ") == 1 and b"data: second\n\n" in stream.received
 
 
-def test_headers_and_body_reach_the_node_and_those_of_the_connection_do_not(tmp_path: pathlib.Path) -> None:
+def test_headers_and_body_reach_the_node_and_those_of_the_connection_do_not(shown: tuple[ShowingNode, Proxy]) -> None:
     body = b' {"messages" : [{"role":"user","content":"\\u00e9"}]}\n'
     sent = {"Authorization": "Bearer k", "X-Mine": "1", "Content-Type": "application/json; charset=utf-8",
             "Connection": "keep-alive, X-Hop", "X-Hop": "1", "TE": "trailers", "X-Request-ID": "mine-1"}  # fmt: skip
-    with showing_node() as node, proxy(tmp_path, nodes_at({"gpu-2": node.url})) as front:
-        status, headers, _ = post(front.port, f"{CHAT}?a=%20b", body, sent)
-        assert status == 200 and headers["x-request-id"] == "mine-1"
-        path, seen, received = node.seen[0]
-        assert path == f"{CHAT}?a=%20b" and received == body
-        got = {name.lower(): value for name, value in seen}
-        assert got["authorization"] == "Bearer k" and got["x-mine"] == "1" and got["x-request-id"] == "mine-1"
-        assert got["content-type"] == "application/json; charset=utf-8"
-        assert got["host"] == f"127.0.0.1:{node.server_port}" and not {"x-hop", "te", "user-agent"} & set(got)
-        assert front.lines(1)[0]["request_id"] == "mine-1"
-        _, headers, _ = post(front.port, COMPLETIONS, {"prompt": "x"})
-        assert dict(node.seen[1][1])["X-Request-ID"] == headers["x-request-id"] != "mine-1"
+    node, front = shown
+    status, headers, _ = post(front.port, f"{CHAT}?a=%20b", body, sent)
+    assert status == 200 and headers["x-request-id"] == "mine-1"
+    path, seen, received = node.seen[0]
+    assert path == f"{CHAT}?a=%20b" and received == body
+    got = {name.lower(): value for name, value in seen}
+    assert got["authorization"] == "Bearer k" and got["x-mine"] == "1" and got["x-request-id"] == "mine-1"
+    assert got["content-type"] == "application/json; charset=utf-8"
+    assert got["host"] == f"127.0.0.1:{node.server_port}" and not {"x-hop", "te", "user-agent"} & set(got)
+    assert front.line("mine-1")["status"] == 200
+    _, headers, _ = post(front.port, COMPLETIONS, {"prompt": "x"})
+    assert dict(node.seen[1][1])["X-Request-ID"] == headers["x-request-id"] != "mine-1"
 
 
-def test_conversation_in_a_prompt_reaches_the_node_as_messages(near: Proxy, tmp_path: pathlib.Path) -> None:
+def test_conversation_in_a_prompt_reaches_the_node_as_messages(shown: tuple[ShowingNode, Proxy]) -> None:
     talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
-    with showing_node() as node, proxy(tmp_path, nodes_at({"gpu-2": node.url})) as front:
-        post(front.port, CHAT, chat(json.dumps(talk), temperature=0))
-        assert json.loads(node.seen[0][2]) == {"model": "simulated", "messages": talk, "max_tokens": 2, "temperature": 0}
+    node, front = shown
+    post(front.port, CHAT, chat(json.dumps(talk), temperature=0))
+    assert json.loads(node.seen[0][2]) == {"model": "simulated", "messages": talk, "max_tokens": 2, "temperature": 0}
 
 
-def test_status_headers_and_packed_bytes_of_the_node_reach_the_client(tmp_path: pathlib.Path) -> None:
+def test_status_headers_and_packed_bytes_of_the_node_reach_the_client(shown: tuple[ShowingNode, Proxy]) -> None:
     packed = gzip.compress(b'{"error": "slow down"}')
-    with showing_node() as node, proxy(tmp_path, nodes_at({"gpu-2": node.url})) as front:
-        node.answer = lambda handler: handler.say(
-            429, packed, ("Retry-After", "7"), ("Content-Encoding", "gzip"), ("Keep-Alive", "timeout=9")
-        )
-        status, headers, body = post(front.port, CHAT, chat("x"))
-        assert status == 429 and body == packed
-        assert headers["retry-after"] == "7" and headers["content-encoding"] == "gzip" and "keep-alive" not in headers
-        line = front.lines(1)[0]
-        assert line["status"] == 429 and line["error"] == "the node answered 429"
-        assert get(front.port, "/stats")["errors"] == 1
+    node, front = shown
+    node.answer = lambda handler: handler.say(
+        429, packed, ("Retry-After", "7"), ("Content-Encoding", "gzip"), ("Keep-Alive", "timeout=9")
+    )
+    status, headers, body = post(front.port, CHAT, chat("x"))
+    assert status == 429 and body == packed
+    assert headers["retry-after"] == "7" and headers["content-encoding"] == "gzip" and "keep-alive" not in headers
+    line = front.line(headers["x-request-id"])
+    assert line["status"] == 429 and line["error"] == "the node answered 429"
+    assert get(front.port, "/stats")["errors"] == 1
 
 
 # ===== What goes wrong
@@ -237,46 +284,50 @@ def error_of(answer: tuple[int, dict[str, str], bytes]) -> tuple[int, str]:
 
 
 def test_node_that_breaks_off_breaks_the_connection_and_answers_once(near: Proxy, three: Engines) -> None:
-    before = len(near.lines(0))
     post(three.ports["gpu-2"], "/fault", {"cut_after_chunks": 3, "count": 1})
     stream = OpenStream(near.port, chat(ISRAEL, stream=True, max_tokens=50))
     received = stream.read_to_end()
     assert received.count(b"HTTP/1.1 ") == 1 and received.startswith(b"HTTP/1.1 200")
     assert b"data: " in received and b"[DONE]" not in received and not received.endswith(b"0\r\n\r\n")
-    line = near.lines(before + 1)[-1]
+    line = near.line(stream.id)
     assert line["status"] == 200 and "broke off" in line["error"]
     assert routed(near, ISRAEL)["error"] is None
 
 
-def test_node_that_closes_without_a_word_is_a_502(tmp_path: pathlib.Path) -> None:
-    with showing_node() as node, proxy(tmp_path, nodes_at({"gpu-2": node.url})) as front:
+def test_node_that_closes_without_a_word_is_a_502(shown: tuple[ShowingNode, Proxy]) -> None:
+    node, front = shown
 
-        def close(handler: Any) -> None:
-            handler.close_connection = True
+    def close(handler: Any) -> None:
+        handler.close_connection = True
 
-        node.answer = close
-        status, message = error_of(post(front.port, CHAT, chat("x")))
-        assert status == 502 and "broke off" in message
+    node.answer = close
+    status, message = error_of(post(front.port, CHAT, chat("x")))
+    assert status == 502 and "broke off" in message
 
 
 @pytest.mark.parametrize("router", ["nearest", pytest.param("gotoni", marks=needs_library)])
-def test_dead_node_is_a_502(router: str, tmp_path: pathlib.Path) -> None:
-    url = f"http://127.0.0.1:{free_ports(1)[0]}"
-    with proxy(tmp_path, nodes_at({"gpu-2": url}), "--router", router) as front:
-        status, message = error_of(post(front.port, CHAT, chat("x")))
+def test_dead_node_is_a_502_and_models_come_from_another(router: str, three: Engines, tmp_path: pathlib.Path) -> None:
+    dead = nodes_at({"gpu-2": f"http://127.0.0.1:{free_ports(1)[0]}"})
+    with proxy(tmp_path, [*dead, *three.nodes[1:]], "--router", router, places=PLACES) as front:
+        assert get(front.port, "/v1/models")["data"][0]["id"] == "simulated"
+        answer = post(front.port, CHAT, chat(ISRAEL))
+        status, message = error_of(answer)
         assert status == 502 and "gpu-2" in message and "cannot be reached" in message
-        assert front.lines(1)[0]["status"] == 502
+        assert front.line(answer[1]["x-request-id"])["status"] == 502
         stats = get(front.port, "/stats")
         assert stats["errors"] == 1 and stats["in_flight"] == 0
-        assert error_of(post(front.port, CHAT, chat("x")))[0] == 502
+        if router == "gotoni":
+            assert stats["router_counters"]["finished_not_sent"] == 1 and stats["router_counters"]["open_tickets"] == 0
+        assert error_of(post(front.port, CHAT, chat(ISRAEL)))[0] == 502
 
 
 def test_node_that_does_not_answer_is_a_504(tmp_path: pathlib.Path) -> None:
     with showing_node() as node, proxy(tmp_path, nodes_at({"gpu-2": node.url}), "--node-timeout", 0.2) as front:
-        node.answer = lambda handler: handler.server.go_on.wait(8) and None
-        status, message = error_of(post(front.port, CHAT, chat("x")))
+        node.answer = lambda handler: handler.server.go_on.wait(8)
+        answer = post(front.port, CHAT, chat("x"))
+        status, message = error_of(answer)
         assert status == 504 and "0.2 s" in message
-        assert front.lines(1)[0]["status"] == 504
+        assert front.line(answer[1]["x-request-id"])["status"] == 504
 
 
 @pytest.mark.parametrize("router", ["nearest", pytest.param("gotoni", marks=needs_library)])
@@ -287,19 +338,29 @@ def test_client_that_leaves_ends_its_request_at_the_node(router: str, three: Eng
         wait_until(lambda: three.running("gpu-2") == 1, "the engine works")
         stream.close()
         wait_until(lambda: three.running("gpu-2") == 0, "the engine works no more")
-        line = front.lines(1)[0]
+        line = front.line(stream.id)
         assert line["error"] == "the client went away" and line["status"] == 200
         stats = get(front.port, "/stats")
         assert stats["cancelled"] == 1 and stats["errors"] == 0 and stats["in_flight"] == 0
+        if router == "gotoni":
+            assert stats["router_counters"]["finished_cancelled"] == 1
 
 
-def test_bodies_that_are_no_requests_are_refused(near: Proxy, tmp_path: pathlib.Path) -> None:
+def test_client_that_leaves_before_the_answer_ends_its_request_at_the_node(shown: tuple[ShowingNode, Proxy]) -> None:
+    node, front = shown
+    ended: list[bytes] = []
+    node.answer = lambda handler: ended.append(handler.rfile.read(1))  # nothing, when the connection ends
+    stream = OpenStream(front.port, chat("x"))
+    wait_until(lambda: node.seen, "the node has the request")
+    stream.close()
+    wait_until(lambda: ended == [b""], "the node sees it end")
+    assert front.line(stream.id)["status"] == 499 and get(front.port, "/stats")["cancelled"] == 1
+
+
+def test_bodies_that_are_no_requests_are_refused(near: Proxy) -> None:
     assert error_of(post(near.port, CHAT, b"{"))[0] == 400
     assert error_of(post(near.port, CHAT, b"[]"))[0] == 400
     assert error_of(post(near.port, "/v1/nothing"))[0] == 404
-    with showing_node() as node, proxy(tmp_path, nodes_at({"gpu-2": node.url}), "--max-body", 1000) as front:
-        assert error_of(post(front.port, CHAT, chat("x" * 2000)))[0] == 413
-        assert node.seen == [] and get(front.port, "/stats")["refused"] == 1
 
 
 def test_more_requests_than_wanted_are_refused(tmp_path: pathlib.Path) -> None:
@@ -311,7 +372,7 @@ def test_more_requests_than_wanted_are_refused(tmp_path: pathlib.Path) -> None:
         assert error_of(answer)[0] == 503 and answer[1]["retry-after"] == "1"
         node.go_on.set()
         stream.read_until(b"0\r\n\r\n")
-        front.lines(1)
+        front.line(stream.id)
         assert post(front.port, CHAT, chat("x"))[0] == 200
 
 
@@ -353,15 +414,10 @@ def test_https_node_is_used_if_its_authority_is_trusted_and_else_refused(
 def test_health_and_models(near: Proxy, three: Engines) -> None:
     health = get(near.port, "/health")
     assert list(health) == ["status", "request_count", "active_requests", "node_stats", "lookup_size"]
-    assert health["status"] == "healthy" and health["lookup_size"] == 2 and set(health["node_stats"]) == set(three.ports)
+    assert health["status"] == "healthy" and health["lookup_size"] == 2
+    assert list(health["node_stats"]) == list(three.ports)
     assert get(near.port, "/v1/models")["data"][0]["id"] == "simulated"
     assert post(near.port, "/cache/clear")[0] == 200
-
-
-def test_models_come_from_the_first_node_that_answers(three: Engines, tmp_path: pathlib.Path) -> None:
-    dead = nodes_at({"gpu-2": f"http://127.0.0.1:{free_ports(1)[0]}"})
-    with proxy(tmp_path, [*dead, *three.nodes[1:]]) as front:
-        assert get(front.port, "/v1/models")["data"][0]["id"] == "simulated"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -377,7 +433,7 @@ def test_request_under_way_ends_well_when_the_proxy_is_told_to_stop(number: int,
         stream.read_until(b"0\r\n\r\n")
         assert b"data: second\n\n" in stream.received
         assert front.program.process.wait(5) == 0
-        assert [line["error"] for line in front.lines(1)] == [None]
+        assert [line["error"] for line in front.lines()] == [None]
 
 
 def test_request_that_takes_too_long_to_end_is_cut(tmp_path: pathlib.Path) -> None:
@@ -388,15 +444,16 @@ def test_request_that_takes_too_long_to_end_is_cut(tmp_path: pathlib.Path) -> No
         front.program.process.terminate()
         assert not stream.read_to_end().endswith(b"0\r\n\r\n")
         assert front.program.process.wait(5) == 0
-        assert len(front.lines(1)) == 1
+        assert len(front.lines()) == 1
 
 
-def test_config_file_says_what_flags_do_not(tmp_path: pathlib.Path) -> None:
+def test_config_file_says_what_flags_do_not_and_long_bodies_are_refused(tmp_path: pathlib.Path) -> None:
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"max-body": 1000, "max-requests": 5, "router": "nearest"}))
     with showing_node() as node:
         with proxy(tmp_path, nodes_at({"gpu-2": node.url}), "--config", config) as front:
             assert error_of(post(front.port, CHAT, chat("x" * 2000)))[0] == 413
+            assert node.seen == [] and get(front.port, "/stats")["refused"] == 1
         with proxy(tmp_path, nodes_at({"gpu-2": node.url}), "--config", config, "--max-body", 9000) as front:
             assert post(front.port, CHAT, chat("x" * 2000))[0] == 200
 
