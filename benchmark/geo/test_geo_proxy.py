@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import pathlib
@@ -10,7 +11,7 @@ import signal
 import ssl
 import subprocess
 import sys
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import pytest
 
@@ -101,6 +102,16 @@ def shown(only: tuple[ShowingNode, Proxy]) -> tuple[ShowingNode, Proxy]:
     return only
 
 
+Streams = Callable[[int, dict[str, Any]], OpenStream]
+
+
+@pytest.fixture
+def open_stream() -> Iterator[Streams]:
+    """Opens streams, at a port with a body, that are closed when the test ends."""
+    with contextlib.ExitStack() as opened:
+        yield lambda port, body: opened.enter_context(contextlib.closing(OpenStream(port, body)))
+
+
 def routed(where: Proxy, *texts: str, **more: Any) -> dict[str, Any]:
     """The log's line of a chat that has ended well."""
     status, headers, answer = post(where.port, CHAT, chat(*texts, **more))
@@ -181,12 +192,12 @@ def test_model_s_own_tokens_are_counted_if_there_is_a_tokenizer(
 
 
 @needs_library
-def test_work_under_way_sends_the_next_request_elsewhere(tmp_path: pathlib.Path) -> None:
+def test_work_under_way_sends_the_next_request_elsewhere(tmp_path: pathlib.Path, open_stream: Streams) -> None:
     with showing_node() as home, showing_node() as away:
         home.answer = in_two_parts
         nodes = nodes_at({"gpu-2": home.url, "west_coast": away.url})
         with proxy(tmp_path, nodes, "--router", "gotoni", places=PLACES) as front:
-            stream = OpenStream(front.port, chat(text_of_length(20_000, 4), ISRAEL, stream=True))
+            stream = open_stream(front.port, chat(text_of_length(20_000, 4), ISRAEL, stream=True))
             stream.read_until(b"first")
             assert routed(front, text_of_length(20_000, 5), ISRAEL)["routed_to"] == "west_coast"
             assert get(front.port, "/stats")["nodes"]["gpu-2"]["in_flight"] == 1
@@ -221,10 +232,12 @@ def test_stream_comes_through_byte_for_byte_with_its_usage(near: Proxy, three: E
     assert near.line(headers["x-request-id"])["cached_tokens"] is not None
 
 
-def test_chunk_is_with_the_client_before_the_next_one_is_made(shown: tuple[ShowingNode, Proxy]) -> None:
+def test_chunk_is_with_the_client_before_the_next_one_is_made(
+    shown: tuple[ShowingNode, Proxy], open_stream: Streams
+) -> None:
     node, front = shown
     node.answer = in_two_parts
-    stream = OpenStream(front.port, chat("x", stream=True))
+    stream = open_stream(front.port, chat("x", stream=True))
     stream.read_until(b"first")
     assert b"second" not in stream.received
     node.go_on.set()
@@ -283,9 +296,11 @@ def error_of(answer: tuple[int, dict[str, str], bytes]) -> tuple[int, str]:
     return status, error["message"]
 
 
-def test_node_that_breaks_off_breaks_the_connection_and_answers_once(near: Proxy, three: Engines) -> None:
+def test_node_that_breaks_off_breaks_the_connection_and_answers_once(
+    near: Proxy, three: Engines, open_stream: Streams
+) -> None:
     post(three.ports["gpu-2"], "/fault", {"cut_after_chunks": 3, "count": 1})
-    stream = OpenStream(near.port, chat(ISRAEL, stream=True, max_tokens=50))
+    stream = open_stream(near.port, chat(ISRAEL, stream=True, max_tokens=50))
     received = stream.read_to_end()
     assert received.count(b"HTTP/1.1 ") == 1 and received.startswith(b"HTTP/1.1 200")
     assert b"data: " in received and b"[DONE]" not in received and not received.endswith(b"0\r\n\r\n")
@@ -331,9 +346,11 @@ def test_node_that_does_not_answer_is_a_504(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("router", ["nearest", pytest.param("gotoni", marks=needs_library)])
-def test_client_that_leaves_ends_its_request_at_the_node(router: str, three: Engines, tmp_path: pathlib.Path) -> None:
+def test_client_that_leaves_ends_its_request_at_the_node(
+    router: str, three: Engines, tmp_path: pathlib.Path, open_stream: Streams
+) -> None:
     with proxy(tmp_path, three.nodes, "--router", router, places=PLACES) as front:
-        stream = OpenStream(front.port, chat(ISRAEL, stream=True, max_tokens=100_000))
+        stream = open_stream(front.port, chat(ISRAEL, stream=True, max_tokens=100_000))
         stream.read_until(b"data: ")
         wait_until(lambda: three.running("gpu-2") == 1, "the engine works")
         stream.close()
@@ -346,11 +363,13 @@ def test_client_that_leaves_ends_its_request_at_the_node(router: str, three: Eng
             assert stats["router_counters"]["finished_cancelled"] == 1
 
 
-def test_client_that_leaves_before_the_answer_ends_its_request_at_the_node(shown: tuple[ShowingNode, Proxy]) -> None:
+def test_client_that_leaves_before_the_answer_ends_its_request_at_the_node(
+    shown: tuple[ShowingNode, Proxy], open_stream: Streams
+) -> None:
     node, front = shown
     ended: list[bytes] = []
     node.answer = lambda handler: ended.append(handler.rfile.read(1))  # nothing, when the connection ends
-    stream = OpenStream(front.port, chat("x"))
+    stream = open_stream(front.port, chat("x"))
     wait_until(lambda: node.seen, "the node has the request")
     stream.close()
     wait_until(lambda: ended == [b""], "the node sees it end")
@@ -363,10 +382,10 @@ def test_bodies_that_are_no_requests_are_refused(near: Proxy) -> None:
     assert error_of(post(near.port, "/v1/nothing"))[0] == 404
 
 
-def test_more_requests_than_wanted_are_refused(tmp_path: pathlib.Path) -> None:
+def test_more_requests_than_wanted_are_refused(tmp_path: pathlib.Path, open_stream: Streams) -> None:
     with showing_node() as node, proxy(tmp_path, nodes_at({"gpu-2": node.url}), "--max-requests", 1) as front:
         node.answer = in_two_parts
-        stream = OpenStream(front.port, chat("x", stream=True))
+        stream = open_stream(front.port, chat("x", stream=True))
         stream.read_until(b"first")
         answer = post(front.port, CHAT, chat("x"))
         assert error_of(answer)[0] == 503 and answer[1]["retry-after"] == "1"
@@ -421,10 +440,12 @@ def test_health_and_models(near: Proxy, three: Engines) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_request_under_way_ends_well_when_the_proxy_is_told_to_stop(number: int, tmp_path: pathlib.Path) -> None:
+def test_request_under_way_ends_well_when_the_proxy_is_told_to_stop(
+    number: int, tmp_path: pathlib.Path, open_stream: Streams
+) -> None:
     with showing_node() as node, proxy(tmp_path, nodes_at({"gpu-2": node.url})) as front:
         node.answer = in_two_parts
-        stream = OpenStream(front.port, chat("x", stream=True))
+        stream = open_stream(front.port, chat("x", stream=True))
         stream.read_until(b"first")
         front.program.process.send_signal(number)
         wait_until(lambda: get(front.port, "/health")["status"] == "shutting_down", "the proxy is told")
@@ -436,10 +457,10 @@ def test_request_under_way_ends_well_when_the_proxy_is_told_to_stop(number: int,
         assert [line["error"] for line in front.lines()] == [None]
 
 
-def test_request_that_takes_too_long_to_end_is_cut(tmp_path: pathlib.Path) -> None:
+def test_request_that_takes_too_long_to_end_is_cut(tmp_path: pathlib.Path, open_stream: Streams) -> None:
     with showing_node() as node, proxy(tmp_path, nodes_at({"gpu-2": node.url}), "--shutdown-timeout", 0.2) as front:
         node.answer = in_two_parts
-        stream = OpenStream(front.port, chat("x", stream=True))
+        stream = open_stream(front.port, chat("x", stream=True))
         stream.read_until(b"first")
         front.program.process.terminate()
         assert not stream.read_to_end().endswith(b"0\r\n\r\n")
