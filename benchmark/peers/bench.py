@@ -1,7 +1,8 @@
 """Runs LLM routers side by side on the same servers and compares them: see README.md.
 
-Two fleets, one after the other: nginx for what a request costs, engine.py for how streams come through. All routers are
-started once for each. In every round each cell visits all of them, and the servers themselves, in an order drawn anew.
+Three fleets, one after the other: nginx for what a request costs, engine.py for how streams come through, and Dynamo's
+simulated engines, since Dynamo's frontend routes to nobody else. All routers are started once for each. In every round
+each cell visits all of them, and the servers themselves, in an order drawn anew.
 Exit status: 0 all thresholds hold, 1 some are missed (each is named), 2 a measurement failed.
 """
 
@@ -19,7 +20,7 @@ import random
 import signal
 import sys
 import tempfile
-from typing import Any, Iterator
+from typing import Any, Iterator, Sequence
 
 import checks
 import client
@@ -28,7 +29,7 @@ import report
 import routers
 import servers
 import traffic
-from processes import BenchError, Program, free_ports, output_of
+from processes import BenchError, Program, Usage, free_ports, output_of
 from statistics_of import median
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -40,6 +41,7 @@ Figures = dict[str, Any]
 @dataclasses.dataclass(frozen=True)
 class Cell:
     name: str
+    fleet: str  # see servers.STARTS
     body_bytes: int
     connections: int  # of wrk, or streams
     streaming: bool
@@ -48,12 +50,15 @@ class Cell:
 CELLS = {
     cell.name: cell
     for cell in (
-        Cell("1k-c1", 1024, 1, False),
-        Cell("1k-c16", 1024, 16, False),
-        Cell("64k-c1", 65536, 1, False),
-        Cell("64k-c16", 65536, 16, False),
-        Cell("stream-4", 1024, 4, True),
-        Cell("stream-32", 1024, 32, True),
+        Cell("1k-c1", "nginx", 1024, 1, False),
+        Cell("1k-c16", "nginx", 1024, 16, False),
+        Cell("64k-c1", "nginx", 65536, 1, False),
+        Cell("64k-c16", "nginx", 65536, 16, False),
+        Cell("stream-4", "engine", 1024, 4, True),
+        Cell("stream-32", "engine", 1024, 32, True),
+        Cell("mocker-c1", "mocker", 1024, 1, False),
+        Cell("mocker-c16", "mocker", 1024, 16, False),
+        Cell("mocker-stream-4", "mocker", 4096, 4, True),
     )
 }
 
@@ -63,10 +68,11 @@ class Plan:
     rounds: int
     load_s: float
     stream_requests: int  # on each stream
+    mocker_requests: int  # on each stream of the mockers, which answer at once
 
     @staticmethod
     def of(quick: bool, rounds: int) -> Plan:
-        return Plan(1, 1.0, 2) if quick else Plan(rounds, 3.0, 8)
+        return Plan(1, 1.0, 2, 12) if quick else Plan(rounds, 3.0, 8, 96)
 
 
 @dataclasses.dataclass
@@ -110,14 +116,19 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=pathlib.Path, required=True, help="where the results go, without suffix")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", help=f"some of {','.join(routers.ROUTERS)}; direct is always there")
-    parser.add_argument("--cells", help=f"some of {','.join(CELLS)}")
+    parser.add_argument("--cells", help=f"some of {','.join(CELLS)}; by default all, but mocker-… only if dynamo is there")
     parser.add_argument("--seed", type=int, default=1, help="of the bodies and of the order")
     parser.add_argument("--quick", action="store_true", help="one short round: a smoke test; judges errors only")
     parser.add_argument("--venvs", type=pathlib.Path, default=VENVS, help="where the peers are installed")
     arguments = parser.parse_args()
     everyone = [name for name in routers.ROUTERS if name != routers.GOTONI or arguments.gotoni_proxy]
     arguments.peers = chosen(parser, arguments.peers, everyone, routers.ROUTERS)
-    arguments.cells = [CELLS[name] for name in chosen(parser, arguments.cells, list(CELLS), CELLS)]
+    usual = [cell.name for cell in CELLS.values() if cell.fleet != "mocker" or routers.DYNAMO in arguments.peers]
+    arguments.cells = [CELLS[name] for name in chosen(parser, arguments.cells, usual, CELLS)]
+    fleets = {cell.fleet for cell in arguments.cells}
+    for name in arguments.peers:
+        if not fleets.intersection(routers.ROUTERS[name].fleets):
+            parser.error(f"{name} routes to its own workers only: --cells must have one of the mocker's")
     if arguments.rounds < 1 or arguments.gotoni_threads < 1:
         parser.error("--rounds and --gotoni-threads are at least 1")
     if routers.GOTONI in arguments.peers:
@@ -136,7 +147,7 @@ def chosen(parser: argparse.ArgumentParser, text: str | None, default: list[str]
 
 
 class Bench:
-    """One run: both fleets, all routers, all rounds. Nothing it starts outlives it."""
+    """One run: all fleets, all routers, all rounds. Nothing it starts outlives it."""
 
     def __init__(self, arguments: argparse.Namespace, folder: pathlib.Path) -> None:
         self.arguments = arguments
@@ -144,14 +155,18 @@ class Bench:
         self.plan = Plan.of(arguments.quick, arguments.rounds)
         self.order = random.Random(arguments.seed)
         self.peers: dict[str, Figures] = {}
+        self.refused: dict[str, dict[str, str]] = {}  # cell, peer: what the servers said to a body from this router
         self.rounds: list[Figures] = []
 
     def run(self) -> dict[str, Any]:
-        for name in self.arguments.peers:
+        fleets = {cell.fleet for cell in self.arguments.cells}
+        dynamo = [routers.DYNAMO] if "mocker" in fleets else []  # the servers are Dynamo's then, whoever routes
+        for name in dict.fromkeys([*self.arguments.peers, *dynamo]):
             routers.install(routers.ROUTERS[name], self.arguments.venvs, say)
         load_before = os.getloadavg()[0]
-        self.phase([cell for cell in self.arguments.cells if not cell.streaming], servers.start_nginx)
-        self.phase([cell for cell in self.arguments.cells if cell.streaming], servers.start_engine)
+        for name, start in servers.STARTS.items():
+            if name in fleets:
+                self.phase(name, [cell for cell in self.arguments.cells if cell.fleet == name], start)
         return {
             "machine": machine(),
             "settings": {
@@ -162,35 +177,44 @@ class Bench:
                 "load_average_after": os.getloadavg()[0],
             },
             "peers": self.peers,
+            "refused": self.refused,
             "rounds": self.rounds,
         }
 
-    def phase(self, cells: list[Cell], start: Any) -> None:
-        if not cells:
-            return
+    def phase(self, name: str, cells: list[Cell], start: Any) -> None:
         with contextlib.ExitStack() as stack:
-            fleet = start(self.folder)
-            stack.callback(fleet.program.stop)
+            say(f"starting the servers: {name}")
+            fleet = start(self.folder, self.arguments.venvs)
+            stack.callback(fleet.stop)
             targets = [Target(routers.DIRECT, fleet.ports, None)]
-            for name in self.arguments.peers:
-                targets.append(self.start(name, fleet, stack))
-            files = self.prepare(cells, targets)
+            for peer in self.arguments.peers:
+                if name in routers.ROUTERS[peer].fleets:
+                    target, refusal = self.start(peer, fleet, stack)
+                    if refusal is None:
+                        targets.append(target)
+                    else:
+                        say(f"{peer}: refused by the server: 400 {refusal}")
+                        for cell in cells:
+                            self.refused.setdefault(cell.name, {})[peer] = refusal
+            self.prepare(cells, targets)
             for number in range(self.plan.rounds):
                 for cell in cells:
                     self.order.shuffle(targets)
                     for target in targets:
                         say(f"round {number + 1} of {self.plan.rounds}: {cell.name}, {target.name}")
-                        measure = self.stream if cell.streaming else self.load
-                        figures = measured(measure, cell, target, fleet, files[cell.name])
+                        bodies = self.file(cell, f"-{number}-{target.name}" if is_fresh(cell) else "")
+                        figures = measured(self.measure(cell), cell, target, fleet, bodies)
                         self.rounds.append({"round": number, "cell": cell.name, "peer": target.name, **figures})
 
-    def start(self, name: str, fleet: servers.Fleet, stack: contextlib.ExitStack) -> Target:
+    def start(self, name: str, fleet: servers.Fleet, stack: contextlib.ExitStack) -> tuple[Target, str | None]:
+        """Also what the servers say if they refuse what this router makes of a body: Dynamo's take no unknown field."""
         say(f"starting {name}")
         router = routers.ROUTERS[name]
         port = free_ports(1)[0]
         setting = routers.Setting(
             port,
             fleet.urls(),
+            fleet.registered,
             self.folder,
             self.arguments.venvs,
             self.arguments.gotoni_proxy,
@@ -199,7 +223,9 @@ class Bench:
         )
         program = Program(name, router.command(setting), self.folder / f"{name}-{port}.log")
         stack.callback(program.stop)
-        client.wait_until_answers(program, port, "POST", client.CHAT, traffic.bodies(1024, self.arguments.seed)[0])
+        body = traffic.bodies(1024, self.arguments.seed, fields=traffic.ONE_TOKEN)[0]
+        strict = 400 if fleet.registered else None
+        refusal = client.wait_until_answers(program, port, "POST", client.CHAT, body, strict)
         threads = f"--threads {self.arguments.gotoni_threads}" if name == routers.GOTONI else router.concurrency
         self.peers[name] = {
             "version": version(router, setting),
@@ -207,55 +233,100 @@ class Bench:
             "concurrency": threads,
             "command": " ".join(program.command),
         }
-        return Target(name, [port], program)
+        return Target(name, [port], program), refusal
 
-    def prepare(self, cells: list[Cell], targets: list[Target]) -> dict[str, pathlib.Path]:
-        """Writes each cell's bodies, and sends every one of them to every router once, which also warms them up."""
-        files = {}
+    def prepare(self, cells: list[Cell], targets: list[Target]) -> None:
+        """Sends every body of the overhead cells to every router once, which also warms them up."""
         for cell in cells:
-            bodies = traffic.bodies(cell.body_bytes, self.arguments.seed, cell.streaming)
-            files[cell.name] = self.folder / f"{cell.name}.txt"
-            files[cell.name].write_bytes(b"\n".join(bodies) + b"\n")
             if not cell.streaming and cell.connections == 1:
+                bodies = self.file(cell).read_bytes().splitlines()
+                is_right = traffic.has_one_token if cell.fleet == "mocker" else traffic.is_answer
                 for target in targets:
-                    client.check_answers(target.name, target.ports[0], bodies, traffic.answer())
-        return files
+                    client.check_answers(target.name, target.ports[0], bodies, is_right)
 
-    def load(self, cell: Cell, target: Target, fleet: servers.Fleet, bodies: pathlib.Path) -> Figures:
+    def file(self, cell: Cell, visit: str = "") -> pathlib.Path:
+        """With the bodies of a cell, or of one visit of it, one a line."""
+        path = self.folder / f"{cell.name}{visit}.txt"
+        if not path.exists():
+            seed, size = f"{self.arguments.seed}{visit}", cell.body_bytes
+            if is_fresh(cell):
+                groups = self.plan.mocker_requests * cell.connections // traffic.BODIES_PER_GROUP
+                bodies = traffic.bodies(size, seed, True, traffic.WITH_USAGE, groups)
+            else:
+                fields = traffic.ONE_TOKEN if cell.fleet == "mocker" else None
+                bodies = traffic.bodies(size, seed, cell.streaming, fields)
+            path.write_bytes(b"\n".join(bodies) + b"\n")
+        return path
+
+    def measure(self, cell: Cell) -> Any:
+        if cell.streaming:
+            return self.mocked_stream if cell.fleet == "mocker" else self.stream
+        return self.load if cell.fleet == "mocker" else self.counted_load
+
+    def counted_load(self, cell: Cell, target: Target, fleet: servers.Fleet, bodies: pathlib.Path) -> Figures:
+        """Load on nginx, which says how many requests and connections it saw."""
         assert fleet.status_port is not None
-        url = f"http://127.0.0.1:{target.ports[0]}"
-        size = ["-t1", f"-c{cell.connections}", f"-d{self.plan.load_s:.0f}s", "--timeout", "5s"]
         accepted, served = client.nginx_counters(fleet.status_port)
-        text = output_of(["wrk", *size, "-s", HERE / "load.lua", url, "--", bodies], self.plan.load_s + 20)
+        figures = self.load(cell, target, fleet, bodies)
         now_accepted, now_served = client.nginx_counters(fleet.status_port)
-        figures: Figures = json.loads(text.strip().splitlines()[-1])
         if now_served - served < figures["requests"]:
             raise BenchError(f"{target.name} answered requests that no server has seen")
-        figures["req_s"] = figures["requests"] / figures["seconds"]
         figures["server_connections"] = now_accepted - accepted - 1  # the second look at the counters is one
         return figures
 
+    def load(self, cell: Cell, target: Target, _: servers.Fleet, bodies: pathlib.Path) -> Figures:
+        url = f"http://127.0.0.1:{target.ports[0]}"
+        size = ["-t1", f"-c{cell.connections}", f"-d{self.plan.load_s:.0f}s", "--timeout", "5s"]
+        text = output_of(["wrk", *size, "-s", HERE / "load.lua", url, "--", bodies], self.plan.load_s + 20)
+        figures: Figures = json.loads(text.strip().splitlines()[-1])
+        figures["req_s"] = figures["requests"] / figures["seconds"]
+        return figures
+
     def stream(self, cell: Cell, target: Target, _: servers.Fleet, bodies: pathlib.Path) -> Figures:
+        return self.streams("stream.py", self.plan.stream_requests, cell, target, bodies)
+
+    def mocked_stream(self, cell: Cell, target: Target, _: servers.Fleet, bodies: pathlib.Path) -> Figures:
+        tokens = ["--tokens", traffic.STREAM_TOKENS]
+        return self.streams("mocked.py", self.plan.mocker_requests, cell, target, bodies, tokens)
+
+    def streams(
+        self, script: str, requests: int, cell: Cell, target: Target, bodies: pathlib.Path, more: Sequence[object] = ()
+    ) -> Figures:
         ports = ",".join(str(port) for port in target.ports)
         options = ["--ports", ports, "--bodies", bodies, "--streams", cell.connections, "--seed", self.arguments.seed]
-        command = [sys.executable, HERE / "stream.py", *options, "--requests", self.plan.stream_requests]
-        limit_s = 30 + 4 * self.plan.stream_requests * (engine.FIRST_CHUNK_S + engine.CHUNKS * engine.GAP_S)
+        command = [sys.executable, HERE / script, *options, "--requests", requests, *more]
+        limit_s = 30 + 4 * requests * (engine.FIRST_CHUNK_S + engine.CHUNKS * engine.GAP_S)
         figures: Figures = json.loads(output_of(command, limit_s))
         return figures
 
 
+def is_fresh(cell: Cell) -> bool:
+    """Whether each visit has prompts of its own: else the mockers would have cached those of the visitor before."""
+    return cell.fleet == "mocker" and cell.streaming
+
+
 def measured(measure: Any, cell: Cell, target: Target, fleet: servers.Fleet, bodies: pathlib.Path) -> Figures:
-    """The measurement, and what it cost the router."""
-    if target.program is None:
-        return measure(cell, target, fleet, bodies)
-    before = target.program.usage()
+    """The measurement, and what it cost the router, and the router and the servers together."""
+    before, fleet_before = usage_of(target), fleet.cpu_s()
     figures = measure(cell, target, fleet, bodies)
-    target.program.check()
-    after = target.program.usage()
+    fleet.check()
+    after, fleet_after = usage_of(target), fleet.cpu_s()
     counted = figures["chunks"] if cell.streaming else figures["requests"]
     unit = "chunk" if cell.streaming else "request"
-    figures[f"cpu_us_per_{unit}"] = (after.cpu_s - before.cpu_s) * 1e6 / counted if counted else math.nan
+    own_s = after.cpu_s - before.cpu_s
+    figures[f"all_cpu_us_per_{unit}"] = (own_s + fleet_after - fleet_before) * 1e6 / counted if counted else math.nan
+    if target.program is None:
+        return figures
+    figures[f"cpu_us_per_{unit}"] = own_s * 1e6 / counted if counted else math.nan
     return {**figures, "rss_mb": after.rss_mb, "threads": after.threads}
+
+
+def usage_of(target: Target) -> Usage:
+    """Nothing of the servers themselves, which are not a router."""
+    if target.program is None:
+        return Usage(0, 0, 0)
+    target.program.check()
+    return target.program.usage()
 
 
 # ---- results ----

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import time
 import urllib.request
+from typing import Callable
 
 from processes import BenchError, Program
 
@@ -15,7 +16,10 @@ CHAT = "/v1/chat/completions"
 JSON = {"Content-Type": "application/json"}
 
 
-def wait_until_answers(program: Program, port: int, method: str, path: str, body: bytes | None = None) -> None:
+def wait_until_answers(
+    program: Program, port: int, method: str, path: str, body: bytes | None = None, refusal: int | None = None
+) -> str | None:
+    """Until status 200. The answer's text if it has the status `refusal`: then this body will never be taken."""
     deadline = time.monotonic() + READY_S
     last = "nothing"
     while time.monotonic() < deadline:
@@ -24,9 +28,11 @@ def wait_until_answers(program: Program, port: int, method: str, path: str, body
         try:
             connection.request(method, path, body, JSON)
             response = connection.getresponse()
-            response.read()
+            text = response.read()
             if response.status == 200:
-                return
+                return None
+            if response.status == refusal:
+                return text.decode(errors="replace")
             last = f"status {response.status}"
         except (OSError, http.client.HTTPException) as error:
             last = repr(error)
@@ -36,15 +42,15 @@ def wait_until_answers(program: Program, port: int, method: str, path: str, body
     raise BenchError(f"{program.name} was not ready within {READY_S:.0f} s, last answer: {last}\n{program.last_words()}")
 
 
-def check_answers(name: str, port: int, bodies: list[bytes], expected: bytes) -> None:
-    """Every body on one connection: the server's answer must come back byte for byte, and the connection must be kept."""
+def check_answers(name: str, port: int, bodies: list[bytes], is_right: Callable[[bytes], bool]) -> None:
+    """Every body on one connection: the right answer must come back, and the connection must be kept."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=REQUEST_S)
     try:
         for body in bodies:
             connection.request("POST", CHAT, body, JSON)
             response = connection.getresponse()
             answer = response.read()
-            if response.status != 200 or answer != expected:
+            if response.status != 200 or not is_right(answer):
                 raise BenchError(f"{name} answered {response.status} {answer[:200]!r}")
             if response.will_close:
                 raise BenchError(f"{name} does not keep its connection")

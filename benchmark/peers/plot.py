@@ -2,8 +2,9 @@
 
     python3 benchmark/peers/plot.py build/peers.json --out build/peers
 
-Left: microseconds that a router adds at one connection. Middle: requests per second at 16 connections. Right: milliseconds by
-which the first chunk of a stream comes later. Everything is the median of the rounds.
+Left: microseconds that a router adds at one connection. Middle: requests per second at 16 connections. Right: milliseconds
+by which the first chunk of a stream comes later. The last row is of Dynamo's engines; there the right one shows the share
+of prompt tokens that they had cached. Everything is the median of the rounds.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 
 OURS, OTHERS, DIRECT = "#1b7f79", "#9aa5b1", "#d98e04"
 
-# Cells of the upper and the lower row: file's cell, its figure, title.
+# Cells of the three rows: file's cell, its figure, title.
 PANELS = [
     [("1k-c1", "added_p50_us", "added p50 µs, 1 KB, 1 connection"),
      ("1k-c16", "req_s", "requests/s, 1 KB, 16 connections"),
@@ -30,6 +31,9 @@ PANELS = [
     [("64k-c1", "added_p50_us", "added p50 µs, 64 KB, 1 connection"),
      ("64k-c16", "req_s", "requests/s, 64 KB, 16 connections"),
      ("stream-32", "added_ttft_p50_ms", "first chunk later by ms, p50, 32 streams")],
+    [("mocker-c1", "added_p50_us", "added p50 µs, Dynamo's engines, 1 connection"),
+     ("mocker-c16", "req_s", "requests/s, Dynamo's engines, 16 connections"),
+     ("mocker-stream-4", "hit_share", "cached share of the prompts, 4 streams")],
 ]  # fmt: skip
 
 
@@ -63,7 +67,7 @@ def main() -> int:
 def bars(axes: Any, peers: dict[str, dict[str, float]], name: str, title: str) -> None:
     """The best on top."""
     known = {peer: figures[name] for peer, figures in peers.items() if figures.get(name) is not None}
-    ordered = sorted(known, key=lambda peer: known[peer], reverse=name == "req_s")
+    ordered = sorted(known, key=lambda peer: known[peer], reverse=name in ("req_s", "hit_share"))
     longest = max((abs(value) for value in known.values()), default=1.0)
     for row, peer in enumerate(ordered):
         axes.barh(row, known[peer], color=colour(peer))

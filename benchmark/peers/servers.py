@@ -1,4 +1,4 @@
-"""The two fleets of three servers behind every router: nginx for the overhead, engine.py for the streams."""
+"""Three servers behind every router: nginx for the overhead, engine.py for the streams, and Dynamo's mockers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import sys
 
 import client
+import mocker
 import traffic
 from processes import Program, free_ports, output_of, program
 
@@ -50,18 +51,30 @@ http {
 
 
 class Fleet:
-    """Three ports on 127.0.0.1 and the program behind them."""
+    """Three ports on 127.0.0.1 and the programs behind them."""
 
-    def __init__(self, server: Program, ports: list[int], status_port: int | None) -> None:
-        self.program = server
+    def __init__(self, programs: list[Program], ports: list[int]) -> None:
+        self.programs = programs
         self.ports = ports
-        self.status_port = status_port
+        self.status_port: int | None = None  # of nginx
+        self.registered: pathlib.Path | None = None  # where Dynamo's workers are
 
     def urls(self) -> list[str]:
         return [f"http://127.0.0.1:{port}" for port in self.ports]
 
+    def cpu_s(self) -> float:
+        return sum(each.usage().cpu_s for each in self.programs)
 
-def start_nginx(folder: pathlib.Path) -> Fleet:
+    def check(self) -> None:
+        for each in self.programs:
+            each.check()
+
+    def stop(self) -> None:
+        for each in self.programs:
+            each.stop()
+
+
+def start_nginx(folder: pathlib.Path, _: pathlib.Path) -> Fleet:
     *ports, status_port = free_ports(COUNT + 1)
     others = "\n        ".join(
         f"location = {path} {{ return 200 '{text}'; }}" for path, text in traffic.other_answers().items()
@@ -79,7 +92,9 @@ def start_nginx(folder: pathlib.Path) -> Fleet:
     command = ["nginx", "-p", folder, "-c", configuration, "-e", "stderr"]
     nginx = Program("nginx", command, folder / "nginx.log", at_our_death="TERM")  # which its worker hears of
     client.wait_until_answers(nginx, ports[0], "GET", "/health")
-    return Fleet(nginx, ports, status_port)
+    fleet = Fleet([nginx], ports)
+    fleet.status_port = status_port
+    return fleet
 
 
 def nginx_modules() -> str:
@@ -87,9 +102,32 @@ def nginx_modules() -> str:
     return found[1] if found else "/usr/lib/nginx/modules"
 
 
-def start_engine(folder: pathlib.Path) -> Fleet:
+def start_engine(folder: pathlib.Path, _: pathlib.Path) -> Fleet:
     ports = free_ports(COUNT)
     command = [sys.executable, HERE / "engine.py", "--ports", ",".join(str(port) for port in ports)]
     engine = Program("engine.py", command, folder / "engine.log")
     client.wait_until_answers(engine, ports[0], "GET", "/health")
-    return Fleet(engine, ports, None)
+    return Fleet([engine], ports)
+
+
+def start_mocker(folder: pathlib.Path, venvs: pathlib.Path) -> Fleet:
+    """One program with three simulated engines, and a frontend of Dynamo's before each."""
+    python = venvs / "dynamo" / "bin" / "python"
+    registered = folder / "registered"
+    registered.mkdir()
+    command = mocker.mocker(python, folder, registered, COUNT)
+    engines = Program("dynamo.mocker", command, folder / "mocker.log")
+    ports = free_ports(COUNT)
+    frontends = []
+    for worker, port in zip(mocker.wait_for_workers(engines, registered, COUNT), ports):
+        own = mocker.only(worker, registered, folder / f"registered-{worker}")
+        command = mocker.frontend(python, folder, own, port, "round-robin")
+        frontends.append(Program("dynamo.frontend", command, folder / f"frontend-{worker}.log"))
+    for each, port in zip(frontends, ports):
+        client.wait_until_answers(each, port, "POST", client.CHAT, traffic.bodies(1024, 0, fields=traffic.ONE_TOKEN)[0])
+    fleet = Fleet([*frontends, engines], ports)
+    fleet.registered = registered
+    return fleet
+
+
+STARTS = {"nginx": start_nginx, "engine": start_engine, "mocker": start_mocker}

@@ -129,27 +129,36 @@ class Stream(asyncio.Protocol):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ports", required=True, help="on 127.0.0.1; the streams take turns at several")
-    parser.add_argument("--bodies", type=pathlib.Path, required=True, help="a file with one body on each line")
-    parser.add_argument("--streams", type=int, required=True)
-    parser.add_argument("--requests", type=int, required=True, help="one after the other, on each stream")
-    parser.add_argument("--seed", type=int, required=True)
-    arguments = parser.parse_args()
-    gc.disable()
-    loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
+    arguments = arguments_of(__doc__).parse_args()
     record = Record()
-    try:
-        limit = 10 + 4 * ONE_REQUEST_S * arguments.requests
-        loop.run_until_complete(asyncio.wait_for(play(arguments, record), limit))
-    except asyncio.TimeoutError:
-        record.errors.append("not done in time")
+    run(arguments, record, Stream, SPREAD_S)
     print(json.dumps(figures(record)))
     sys.stdout.flush()
     return 0
 
 
-async def play(arguments: argparse.Namespace, record: Record) -> None:
+def arguments_of(description: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ports", required=True, help="on 127.0.0.1; the streams take turns at several")
+    parser.add_argument("--bodies", type=pathlib.Path, required=True, help="a file with one body on each line")
+    parser.add_argument("--streams", type=int, required=True)
+    parser.add_argument("--requests", type=int, required=True, help="one after the other, on each stream")
+    parser.add_argument("--seed", type=int, required=True)
+    return parser
+
+
+def run(arguments: argparse.Namespace, record: Record, kind: type[Stream], spread_s: float) -> None:
+    """Plays all streams, which begin within `spread_s`, into the record."""
+    gc.disable()
+    loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
+    try:
+        limit = 10 + 4 * ONE_REQUEST_S * arguments.requests
+        loop.run_until_complete(asyncio.wait_for(play(arguments, record, kind, spread_s), limit))
+    except asyncio.TimeoutError:
+        record.errors.append("not done in time")
+
+
+async def play(arguments: argparse.Namespace, record: Record, kind: type[Stream], spread_s: float) -> None:
     chance = random.Random(arguments.seed)
     bodies = arguments.bodies.read_bytes().splitlines()
     ports = [int(port) for port in arguments.ports.split(",")]
@@ -158,16 +167,16 @@ async def play(arguments: argparse.Namespace, record: Record) -> None:
         port = ports[number % len(ports)]
         begin = number * arguments.requests
         requests = [request(port, bodies[(begin + n) % len(bodies)]) for n in range(arguments.requests)]
-        streams.append(one(record, port, requests, chance.uniform(0, SPREAD_S)))
+        streams.append(one(kind, record, port, requests, chance.uniform(0, spread_s)))
     await asyncio.gather(*streams)
 
 
-async def one(record: Record, port: int, requests: list[bytes], pause: float) -> None:
+async def one(kind: type[Stream], record: Record, port: int, requests: list[bytes], pause: float) -> None:
     loop = asyncio.get_running_loop()
     await asyncio.sleep(pause)
     done: asyncio.Future[None] = loop.create_future()
     try:
-        await loop.create_connection(lambda: Stream(record, requests, done), "127.0.0.1", port)
+        await loop.create_connection(lambda: kind(record, requests, done), "127.0.0.1", port)
     except OSError as error:
         record.errors.append(f"no connection: {error}")
         return

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+import os
+import pathlib
+import sys
 
 import pytest
 
 import bench
 import checks
+import mocked
+import mocker
 import report
 import traffic
+from processes import Program
 from statistics_of import median, percentile
 from wire import Reader, WireError
 
@@ -123,3 +130,135 @@ def test_columns_are_aligned() -> None:
     lines = report.table(["router", "req/s"], [["a", "1,000"], ["longer name", "2"]], texts=1).splitlines()
     assert len({len(line) for line in lines}) == 1
     assert lines[3] == "| longer name |     2 |"
+
+
+def test_fields_take_their_place_in_bodies_of_the_same_size() -> None:
+    bodies = traffic.bodies(4096, "1-2-gotoni", True, traffic.WITH_USAGE, groups=3)
+    assert len(set(bodies)) == 3 * traffic.BODIES_PER_GROUP and {len(body) for body in bodies} == {4096}
+    requests = [json.loads(body) for body in bodies]
+    assert all(request["max_tokens"] == traffic.STREAM_TOKENS and request["stream"] for request in requests)
+    assert all(request["stream_options"] == {"include_usage": True} for request in requests)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"object":"chat.completion","usage":{"completion_tokens":2}}'])
+def test_what_is_no_completion_of_one_token_is_no_right_answer(text: str) -> None:
+    assert not traffic.has_one_token(text.encode())
+    assert traffic.has_one_token(b'{"object":"chat.completion","usage":{"completion_tokens":1}}')
+
+
+class Wire(asyncio.Transport):
+    """Where a stream's requests go in these tests."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.ended = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    def close(self) -> None:
+        self.ended = True
+
+    def abort(self) -> None:
+        self.ended = True
+
+
+def event(content: str | None, usage: dict[str, object] | None = None) -> bytes:
+    choices = [{"delta": {"content": content}}] if content is not None else []
+    return b"data: " + json.dumps({"choices": choices, "usage": usage}).encode() + b"\n\n"
+
+
+def read_of(events: list[bytes], step: int) -> mocked.Record:
+    """What the client makes of two answers with these events, read in pieces of `step` bytes."""
+    record = mocked.Record(tokens=2)
+    client = mocked.Mocked(record, [b"request"] * 2, asyncio.new_event_loop().create_future())
+    wire = Wire()
+    client.connection_made(wire)
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    answer = head + b"".join(b"%x\r\n%s\r\n" % (len(each), each) for each in events) + b"0\r\n\r\n"
+    for at in range(0, len(answer), step):
+        client.data_received(answer[at : at + step])
+    assert wire.ended == bool(record.errors) and len(wire.written) == 1 + (not record.errors)
+    return record
+
+
+USAGE: dict[str, object] = {
+    "prompt_tokens": 100,
+    "completion_tokens": 2,
+    "prompt_tokens_details": {"cached_tokens": 64},
+}
+
+
+@pytest.mark.parametrize("step", [1, 7, 10_000])
+def test_tokens_and_what_was_cached_are_counted_in_any_pieces(step: int) -> None:
+    record = read_of([event("a"), event(" b"), event(None, USAGE), b"data: [DONE]\n\n"], step)
+    assert (record.chunks, len(record.first), len(record.whole), record.errors) == (2, 1, 1, [])
+    assert mocked.figures(record)["hit_share"] == 0.64
+
+
+def test_an_answer_with_a_token_too_few_is_an_error() -> None:
+    for usage in (None, {**USAGE, "completion_tokens": 1}):
+        assert len(read_of([event("a"), event(None, usage), b"data: [DONE]\n\n"], 10_000).errors) == 1
+
+
+def register(folder: pathlib.Path, worker: str, kinds: tuple[str, ...] = ("instances", "mdc")) -> None:
+    for kind in kinds:
+        (folder / "v1" / kind).mkdir(parents=True, exist_ok=True)
+        (folder / "v1" / kind / f"peers%2Fbackend%2Fgenerate%2F{worker}").write_text(worker)
+
+
+def test_a_worker_counts_once_it_has_an_endpoint_and_a_card(tmp_path: pathlib.Path) -> None:
+    register(tmp_path, "aa")
+    register(tmp_path, "bb", ("instances",))
+    program = Program("sleep", ["sleep", "60"], tmp_path / "log")
+    try:
+        assert mocker.wait_for_workers(program, tmp_path, 1) == ["aa"]
+        register(tmp_path, "bb")
+        assert mocker.wait_for_workers(program, tmp_path, 2) == ["aa", "bb"]
+    finally:
+        program.stop()
+
+
+def test_a_folder_of_one_worker_has_its_files_alone_and_their_signs_of_life(tmp_path: pathlib.Path) -> None:
+    register(tmp_path / "all", "aa")
+    register(tmp_path / "all", "bb")
+    own = mocker.only("aa", tmp_path / "all", tmp_path / "own")
+    found = [path for path in own.rglob("*") if path.is_file()]
+    assert len(found) == 2 and all(path.name.endswith("%2Faa") and not path.is_symlink() for path in found)
+    for path in (tmp_path / "all").rglob("*%2Faa"):
+        os.utime(path, (1, 1))
+    assert all(path.stat().st_mtime == 1 for path in found)
+
+
+def test_who_is_refused_stands_in_the_table_and_is_no_error() -> None:
+    text = report.cell_table({"direct": {"req_s": 2, "errors": 0}}, report.MOCKER, {"vllm-router": "unknown field"})
+    lines = text.splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert lines[-1].startswith("| vllm-router | refused by the server: 400 |")
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--peers", "dynamo", "--cells", "1k-c1"], "dynamo routes to its own workers only"),
+        (["--peers", "dynamo,nobody"], "nobody is none of"),
+        (["--cells", "mocker-c2"], "mocker-c2 is none of"),
+    ],
+)
+def test_a_wrong_choice_is_one_sentence_and_status_2(
+    words: list[str], error: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench.py", "--out", "x", *words])
+    with pytest.raises(SystemExit) as ended:
+        bench.parse_arguments()
+    assert ended.value.code == 2 and error in capsys.readouterr().err
+
+
+def test_the_mocker_is_visited_by_default_only_if_dynamo_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fleets(*words: str) -> set[str]:
+        monkeypatch.setattr(sys, "argv", ["bench.py", "--out", "x", *words])
+        return {cell.fleet for cell in bench.parse_arguments().cells}
+
+    assert fleets() == {"nginx", "engine", "mocker"}
+    assert fleets("--peers", "smg,envoy") == {"nginx", "engine"}
+    assert fleets("--peers", "smg", "--cells", "mocker-c1") == {"mocker"}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+from typing import Mapping
 
 MODEL = "mock"
 GROUPS = 8
@@ -16,21 +17,29 @@ ANSWER_BYTES = 240
 WORDS = "the of router server prompt cache token prefix queue first block long short answer user system model".split()
 
 
-def bodies(size: int, seed: int, stream: bool = False) -> list[bytes]:
-    """In the order in which they are sent, which is shuffled, so that no group comes in a row."""
+# What the mocker cells ask for. One token is the least that there is.
+ONE_TOKEN = {"max_tokens": 1}
+STREAM_TOKENS = 16
+WITH_USAGE = {"max_tokens": STREAM_TOKENS, "stream_options": {"include_usage": True}}
+
+
+def bodies(
+    size: int, seed: int | str, stream: bool = False, fields: Mapping[str, object] | None = None, groups: int = GROUPS
+) -> list[bytes]:
+    """In the order in which they are sent, which is shuffled, so that no group comes in a row. `fields` go into each."""
     chance = random.Random(f"{seed}-{size}")
     result = []
-    for _ in range(GROUPS):
+    for _ in range(groups):
         shared = words(chance, int(size * SHARED))
-        result += [body(shared, chance, size, stream) for _ in range(BODIES_PER_GROUP)]
+        result += [body(shared, chance, size, {"stream": stream, **(fields or {})}) for _ in range(BODIES_PER_GROUP)]
     chance.shuffle(result)
     return result
 
 
-def body(shared: str, chance: random.Random, size: int, stream: bool) -> bytes:
+def body(shared: str, chance: random.Random, size: int, fields: Mapping[str, object]) -> bytes:
     def encoded(own: str) -> bytes:
         messages = [{"role": "system", "content": shared}, {"role": "user", "content": own}]
-        request = {"model": MODEL, "messages": messages, "max_tokens": 100, "stream": stream}
+        request = {"model": MODEL, "messages": messages, "max_tokens": 100, **fields}
         return json.dumps(request, separators=(",", ":")).encode()
 
     return encoded(words(chance, size - len(encoded(""))))
@@ -53,6 +62,19 @@ def answer() -> bytes:
         return json.dumps({**completion, "choices": [choice], "usage": usage}, separators=(",", ":")).encode()
 
     return encoded("x" * (ANSWER_BYTES - len(encoded(""))))
+
+
+def is_answer(text: bytes) -> bool:
+    return text == answer()
+
+
+def has_one_token(answer: bytes) -> bool:
+    """Whether it is the chat completion that ONE_TOKEN asks for."""
+    try:
+        completion = json.loads(answer)
+        return completion["object"] == "chat.completion" and completion["usage"]["completion_tokens"] == 1
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def other_answers() -> dict[str, str]:
