@@ -61,6 +61,7 @@ CELLS = {
         Cell("mocker-stream-4", "mocker", 4096, 4, True),
     )
 }
+QUICK_CELLS = ("64k-c16", "stream-4", "mocker-stream-4")  # one of each fleet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +87,8 @@ class Target:
 
 def main() -> int:
     arguments = parse_arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))  # so that what was started is ended
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: sys.exit(2))  # so that what was started is ended
     try:
         with tempfile.TemporaryDirectory(prefix="gotoni-peers-") as folder:
             os.chmod(folder, 0o755)  # nginx's worker may be another user
@@ -118,12 +120,15 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--peers", help=f"some of {','.join(routers.ROUTERS)}; direct is always there")
     parser.add_argument("--cells", help=f"some of {','.join(CELLS)}; by default all, but mocker-… only if dynamo is there")
     parser.add_argument("--seed", type=int, default=1, help="of the bodies and of the order")
-    parser.add_argument("--quick", action="store_true", help="one short round: a smoke test; judges errors only")
+    quick = f"one short round, by default of {','.join(QUICK_CELLS)}: a smoke test; judges errors only"
+    parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--venvs", type=pathlib.Path, default=VENVS, help="where the peers are installed")
     arguments = parser.parse_args()
     everyone = [name for name in routers.ROUTERS if name != routers.GOTONI or arguments.gotoni_proxy]
     arguments.peers = chosen(parser, arguments.peers, everyone, routers.ROUTERS)
-    usual = [cell.name for cell in CELLS.values() if cell.fleet != "mocker" or routers.DYNAMO in arguments.peers]
+    usual = list(QUICK_CELLS if arguments.quick else CELLS)
+    if routers.DYNAMO not in arguments.peers:
+        usual = [name for name in usual if CELLS[name].fleet != "mocker"]
     arguments.cells = [CELLS[name] for name in chosen(parser, arguments.cells, usual, CELLS)]
     fleets = {cell.fleet for cell in arguments.cells}
     for name in arguments.peers:
@@ -237,12 +242,12 @@ class Bench:
 
     def prepare(self, cells: list[Cell], targets: list[Target]) -> None:
         """Sends every body of the overhead cells to every router once, which also warms them up."""
-        for cell in cells:
-            if not cell.streaming and cell.connections == 1:
-                bodies = self.file(cell).read_bytes().splitlines()
-                is_right = traffic.has_one_token if cell.fleet == "mocker" else traffic.is_answer
-                for target in targets:
-                    client.check_answers(target.name, target.ports[0], bodies, is_right)
+        of_each_size = {cell.body_bytes: cell for cell in cells if not cell.streaming}
+        for cell in of_each_size.values():
+            bodies = self.file(cell).read_bytes().splitlines()
+            is_right = traffic.has_one_token if cell.fleet == "mocker" else traffic.is_answer
+            for target in targets:
+                client.check_answers(target.name, target.ports[0], bodies, is_right)
 
     def file(self, cell: Cell, visit: str = "") -> pathlib.Path:
         """With the bodies of a cell, or of one visit of it, one a line."""

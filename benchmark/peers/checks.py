@@ -11,6 +11,8 @@ OVERHEAD_CELLS = ("1k-c1", "1k-c16", "64k-c1", "64k-c16")
 STREAM_CELLS = ("stream-4", "stream-32")
 
 THROUGHPUT = {"smg": 2.0, "sglang-router": 2.0, "vllm-router": 2.0, "envoy": 1.3}  # gotoni's req/s over theirs, at least
+OVER_DYNAMO = 0.9  # of its req/s, whose way has a hop less: at one connection that hop's wake-ups are all that is seen
+CACHED_OVER_DIRECT = 1.1  # where streams take turns at the servers, whatever these have cached
 ADDED_P50_OVER_HAPROXY = 1.6  # at one connection, at most
 FIRST_CHUNK_P50_MS = 1.0  # later than direct, at most
 FIRST_CHUNK_P99_MS = 3.0
@@ -60,9 +62,21 @@ def of_gotoni(summary: Summary) -> Iterator[Check]:
             passed = ours["merged"] <= direct["merged"]
             bound = "no more than direct"
             yield Check(f"{cell}: reads with merged chunks", ours["merged"], direct["merged"], None, bound, passed, True)
+    yield from of_dynamos_engines(summary)
     resident = [peers[GOTONI]["rss_mb"] for peers in summary.values() if GOTONI in peers]
     if resident:
         yield at_most("RSS MB, largest of all cells", max(resident), RSS_MB)
+
+
+def of_dynamos_engines(summary: Summary) -> Iterator[Check]:
+    peers = summary.get("mocker-c16", {})
+    if GOTONI in peers and "dynamo" in peers:
+        ours, theirs = peers[GOTONI]["req_s"], peers["dynamo"]["req_s"]
+        yield compared("mocker-c16: req/s over dynamo", ours, theirs, least=OVER_DYNAMO)
+    peers = summary.get("mocker-stream-4", {})
+    if GOTONI in peers:
+        ours, direct = peers[GOTONI]["hit_share"], peers["direct"]["hit_share"]
+        yield compared("mocker-stream-4: cached share over direct", ours, direct, least=CACHED_OVER_DIRECT)
 
 
 def compared(name: str, ours: float, theirs: float, least: float | None = None, most: float | None = None) -> Check:

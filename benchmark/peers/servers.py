@@ -70,6 +70,8 @@ class Fleet:
             each.check()
 
     def stop(self) -> None:
+        for each in self.programs:  # all are told first: Dynamo's take their time
+            each.process.terminate()
         for each in self.programs:
             each.stop()
 

@@ -115,6 +115,18 @@ def test_streams_are_compared_with_direct() -> None:
     assert sum(verdicts(streams(-99, -99, 0, direct_p99=26), {}).values()) == 4
 
 
+def test_dynamos_engines_are_judged_by_requests_and_by_what_was_cached() -> None:
+    def mocked_cells(gotoni: float, cached: float) -> checks.Summary:
+        return {
+            "mocker-c16": {"gotoni": {"req_s": gotoni, "rss_mb": 10}, "dynamo": {"req_s": 500}},
+            "mocker-stream-4": {"gotoni": {"hit_share": cached, "rss_mb": 10}, "direct": {"hit_share": 0.25}},
+        }
+
+    assert all(verdicts(mocked_cells(450, 0.28), {}).values())
+    missed = [name for name, passed in verdicts(mocked_cells(449, 0.27), {}).items() if not passed]
+    assert missed == ["mocker-c16: req/s over dynamo", "mocker-stream-4: cached share over direct"]
+
+
 def test_no_ratio_is_no_pass() -> None:
     assert not checks.compared("x", 1, 0, most=1.6).passed
     assert not checks.compared("x", math.nan, 1, least=1).passed
