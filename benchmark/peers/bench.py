@@ -29,7 +29,7 @@ import report
 import routers
 import servers
 import traffic
-from processes import BenchError, Program, Usage, free_ports, output_of
+from processes import BenchError, Program, Usage, free_ports, go_on_in_own_network, output_of
 from statistics_of import median
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -90,6 +90,8 @@ def main() -> int:
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: sys.exit(2))  # so that what was started is ended
     try:
+        install(arguments)
+        go_on_in_own_network()
         with tempfile.TemporaryDirectory(prefix="gotoni-peers-") as folder:
             os.chmod(folder, 0o755)  # nginx's worker may be another user
             results = Bench(arguments, pathlib.Path(folder)).run()
@@ -151,6 +153,12 @@ def chosen(parser: argparse.ArgumentParser, text: str | None, default: list[str]
     return names
 
 
+def install(arguments: argparse.Namespace) -> None:
+    servers_of = [routers.DYNAMO] if any(cell.fleet == "mocker" for cell in arguments.cells) else []
+    for name in dict.fromkeys([*arguments.peers, *servers_of]):
+        routers.install(routers.ROUTERS[name], arguments.venvs, say)
+
+
 class Bench:
     """One run: all fleets, all routers, all rounds. Nothing it starts outlives it."""
 
@@ -165,9 +173,6 @@ class Bench:
 
     def run(self) -> dict[str, Any]:
         fleets = {cell.fleet for cell in self.arguments.cells}
-        dynamo = [routers.DYNAMO] if "mocker" in fleets else []  # the servers are Dynamo's then, whoever routes
-        for name in dict.fromkeys([*self.arguments.peers, *dynamo]):
-            routers.install(routers.ROUTERS[name], self.arguments.venvs, say)
         load_before = os.getloadavg()[0]
         for name, start in servers.STARTS.items():
             if name in fleets:

@@ -19,6 +19,7 @@ COUNT = 3
 NGINX = """
 load_module @MODULES@/ngx_http_echo_module.so;
 worker_processes 1;
+user root;
 daemon off;
 pid @FOLDER@/nginx.pid;
 error_log stderr error;

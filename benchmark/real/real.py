@@ -16,7 +16,6 @@ import pathlib
 import platform
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,12 +26,11 @@ import load
 import plot
 import tables
 import world
-from processes import BenchError, program
+from processes import BenchError, go_on_in_own_network
 from routers import Setting, install
 
 HERE = pathlib.Path(__file__).resolve().parent
 BUILD = HERE.parents[1] / "build"
-INSIDE = "GOTONI_BENCH_NAMESPACE"  # set once this process is alone in its network
 
 
 def main() -> int:
@@ -40,10 +38,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         field = contestants.named(options.field.split(",") if options.field else list(contestants.FIELD))
-        if INSIDE not in os.environ:
-            for router in {each.router.name: each.router for each in field}.values():
-                install(router, BUILD / "peers-venv", say)
-            alone()
+        for router in {each.router.name: each.router for each in field}.values():
+            install(router, BUILD / "peers-venv", say)
+        go_on_in_own_network()
         return run(options, field)
     except BenchError as error:
         print(f"real: {error}", file=sys.stderr)
@@ -75,15 +72,6 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def alone() -> None:
-    """Goes on in a network namespace of its own, which ends with the last process in it. Needs no root where users may
-    make namespaces."""
-    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    os.environ[INSIDE] = "1"
-    command = ["unshare", *user, "--net", "--", sys.executable, *sys.argv]
-    os.execv(program("unshare"), command)
-
-
 def run(options: argparse.Namespace, field: list[contestants.Contestant]) -> int:
     if not options.gotoni_proxy.exists() and any(each.is_ours() for each in field):
         raise BenchError(f"there is no {options.gotoni_proxy}: make bin")
@@ -96,7 +84,6 @@ def run(options: argparse.Namespace, field: list[contestants.Contestant]) -> int
         rtt_ms = tuple(float(word) for word in options.rtt.split(","))
     except ValueError:
         raise BenchError(f"--rtt {options.rtt}: numbers of milliseconds, by comma") from None
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         logs = pathlib.Path(folder)
