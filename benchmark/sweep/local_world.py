@@ -62,9 +62,9 @@ def check(shape: Shape, policies: Sequence[str]) -> None:
             raise BenchError(f"there is no program {program}: make bin, or --bin")
     if shape.form == "geo" and not GEO.exists():
         raise BenchError(f"there is no {GEO}")
-    option = "--strategy" if shape.form == "geo" else "--policy"
+    option = ["--engine", "http://127.0.0.1:1", "--strategy"] if shape.form == "geo" else ["--policy"]  # a node wants one
     for policy in policies:
-        words = [router, option, policy, "--print-config"]
+        words = [router, *option, policy, "--print-config"]
         done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=READY_S)
         if done.returncode != 0:
             raise BenchError(" ".join(done.stderr.split()) or f"{router.name} refuses the policy {policy}")

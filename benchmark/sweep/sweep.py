@@ -23,10 +23,10 @@ from typing import Any, Iterator
 
 import local_world
 from control import HERE, BenchError, Control, base_url
+from data_rows import prompts, synthetic, write_shuffled
 from engines import Engine
 from guidellm_runs import Client, RunError, run
 from plan import Levels, Load, Run, benchmarks_of, loads, order, profiles, runs, words
-from rows import prompts, synthetic, write_shuffled
 from targets import GeoFront, Router, Target
 
 POLICIES = "gorgo,least-load,prefix-tree"
@@ -177,11 +177,11 @@ def one(
 
 
 def request_counts(path: pathlib.Path) -> dict[str, int]:
-    """Over all benchmarks of a file. Errors: BenchError."""
+    """Over all benchmarks of a file, as many as it lists; its own totals leave out some that began at the very end. Errors: BenchError."""
     try:
         benchmarks = json.loads(path.read_text())["benchmarks"]
         names = ("successful", "errored", "incomplete")
-        return {name: sum(each["metrics"]["request_totals"][name] for each in benchmarks) for name in names}
+        return {name: sum(len(each["requests"][name] or []) for each in benchmarks) for name in names}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BenchError(f"{path} is not what GuideLLM 0.8.1 writes: {error!r}") from error
 
