@@ -4,9 +4,10 @@
     python3 benchmark/report.py guidellm_results --csv clean --plots plots
     python3 benchmark/report.py benchmarks.json another.json
 
-TTFT, ITL and request latency (all in milliseconds), requests and output tokens a second, the share of prompt tokens found
-cached, and failures, by load and policy, with 95 % intervals: over seeds where there are several, else over the requests of the
-one run. Of a plain file of GuideLLM the policy is the file's name. Exit status: 0 done, 2 a file is not what it should be.
+TTFT, ITL and request latency (all in milliseconds), requests and output tokens a second, the share of prompt tokens
+found cached, and failures, by load and policy, with 95 % intervals: over seeds where there are several, else over the
+requests of the one run. Of a plain file of GuideLLM the policy is the file's name. Exit status: 0 done, 2 a file is not
+what it should be.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import json
 import pathlib
 import sys
+from typing import Any
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent / "sweep"))
 
@@ -48,7 +50,7 @@ def main() -> int:
     return 0
 
 
-def draw(found: list, folder: pathlib.Path) -> None:
+def draw(found: list[Any], folder: pathlib.Path) -> None:
     try:
         import pictures
     except ImportError:
@@ -59,13 +61,18 @@ def draw(found: list, folder: pathlib.Path) -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", nargs="+", type=pathlib.Path, metavar="DIR|FILE",
-                        help="a folder of run_guidellm.sh, one run's folder, or a JSON file of GuideLLM")
+    parser.add_argument(
+        "results",
+        nargs="+",
+        type=pathlib.Path,
+        metavar="DIR|FILE",
+        help="a folder of run_guidellm.sh, one run's folder, or a JSON file of GuideLLM",
+    )
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="everything in the tables, as JSON")
-    parser.add_argument("--csv", type=pathlib.Path, metavar="DIR",
-                        help="requests_clean.csv, summary_clean.csv and config_clean.csv")
-    parser.add_argument("--plots", type=pathlib.Path, metavar="DIR",
-                        help="ttft and ttft-ecdf, as .png and .svg")
+    parser.add_argument(
+        "--csv", type=pathlib.Path, metavar="DIR", help="requests_clean.csv, summary_clean.csv and config_clean.csv"
+    )
+    parser.add_argument("--plots", type=pathlib.Path, metavar="DIR", help="ttft and ttft-ecdf, as .png and .svg")
     return parser.parse_args()
 
 

@@ -77,20 +77,14 @@ def cell(load: str, policy: str, these: Sequence[Benchmark]) -> Cell:
         requests=sum(len(each.of("successful")) for each in these),
         errored=sum(len(each.of("errored")) for each in these),
         incomplete=sum(len(each.of("incomplete")) for each in these),
-        requests_per_s=over_seeds([mean_of(each, "requests_per_second") for each in these]),
-        output_tokens_per_s=over_seeds([mean_of(each, "output_tokens_per_second") for each in these]),
+        requests_per_s=over_seeds([each.requests_per_s for each in these]),
+        output_tokens_per_s=over_seeds([each.output_tokens_per_s for each in these]),
         hit_share=share,
         hits_by=by,
         times={name: estimates([values(each, of) for each in these]) for name, of in TIMES.items()},
         intervals="seeds" if len(these) > 1 else "requests",
         ttft_ms=np.array(answered),
     )
-
-
-def mean_of(benchmark: Benchmark, metric: str) -> float:
-    """GuideLLM's, over the time of the benchmark, of requests that were answered."""
-    found = benchmark.document["metrics"][metric]["successful"]
-    return math.nan if found is None or found["mean"] is None else float(found["mean"])
 
 
 def values(benchmark: Benchmark, of: Callable[[Request], float | None]) -> np.ndarray:

@@ -11,8 +11,8 @@ from results import Benchmark, Request
 REQUEST_COLUMNS = [
     "benchmark_idx", "request_id", "request_type", "request_start_time", "request_end_time", "request_latency_ms",
     "time_to_first_token_ms", "time_per_output_token_ms", "prompt_tokens", "output_tokens", "total_tokens",
-    "tokens_per_second", "output_tokens_per_second", "itl_mean_ms", "itl_median_ms", "itl_p90_ms", "itl_p99_ms", "status",
-    "cached_tokens", "error",
+    "tokens_per_second", "output_tokens_per_second", "itl_mean_ms", "itl_median_ms", "itl_p90_ms", "itl_p99_ms",
+    "status", "cached_tokens", "error",
 ]  # fmt: skip
 ABOUT_COLUMNS = ["source", "load", "policy", "seed"]
 
@@ -55,16 +55,16 @@ def about(benchmark: Benchmark) -> dict[str, Any]:
 
 
 def request_rows(number: int, benchmark: Benchmark) -> Iterator[dict[str, Any]]:
-    kind = benchmark.document["config"]["backend"].get("request_format")
     for request in benchmark.requests:
-        yield about(benchmark) | request_row(number, kind, request)
+        yield about(benchmark) | request_row(number, benchmark.request_format, request)
 
 
-def request_row(number: int, kind: Any, request: Request) -> dict[str, Any]:
+def request_row(number: int, kind: str | None, request: Request) -> dict[str, Any]:
     found = request.document
     same = (
         "request_id", "request_start_time", "request_end_time", "time_to_first_token_ms", "time_per_output_token_ms",
-        "prompt_tokens", "output_tokens", "total_tokens", "tokens_per_second", "output_tokens_per_second", "cached_tokens",
+        "prompt_tokens", "output_tokens", "total_tokens", "tokens_per_second", "output_tokens_per_second",
+        "cached_tokens",
     )  # fmt: skip
     itl = found.get("inter_token_latency_ms")
     spread = itl if isinstance(itl, dict) else {}

@@ -54,7 +54,9 @@ def kind_of(url: str, values: dict[str, float]) -> Kind:
         if all(name in values for name in kind.busy):
             return kind
     names = " and ".join(kind.name for kind in KINDS)
-    raise BenchError(f"{url}/metrics has neither the metrics of {names}: its cache cannot be flushed (--keep-engine-caches)")
+    raise BenchError(
+        f"{url}/metrics has neither the metrics of {names}: its cache cannot be flushed (--keep-engine-caches)"
+    )
 
 
 class Engine:
@@ -80,7 +82,7 @@ class Engine:
             time.sleep(POLL_S)
 
     def flush(self) -> None:
-        """Waits until it is idle, then empties the prefix cache. Errors: BenchError, also for a kind that is not known."""
+        """Waits until it is idle, then empties the prefix cache. Errors: BenchError, also for an unknown kind."""
         self.wait_until_idle()
         kind = kind_of(self.url, self.values())
         self.control.text("POST", f"{self.url}{kind.flush}")

@@ -2,9 +2,10 @@
 
     python3 guidellm_cli.py run --help
 
-GuideLLM 0.8.1 uses PyTorch for one thing: its DataLoader hands over the rows of the data one after the other. For that, pip
-installs five gigabytes of CUDA. Where PyTorch is missing, this gives GuideLLM's loader the three names it asks for, with the
-same rows in the same order, read in GuideLLM's own process instead of in a second one. Everything else is GuideLLM's.
+GuideLLM 0.8.1 uses PyTorch for one thing: its DataLoader hands over the rows of the data one after the other. For that,
+pip installs five gigabytes of CUDA. Where PyTorch is missing, this gives GuideLLM's loader the names it asks for, with
+the same rows in the same order, read in GuideLLM's own process instead of in a second one. Everything else is
+GuideLLM's.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ if importlib.util.find_spec("torch") is None:  # also in processes that GuideLLM
     lend()
 
 if __name__ == "__main__":
-    from guidellm.__main__ import cli
+    from guidellm.cli import cli
 
     # With GUIDELLM__MP_CONTEXT_TYPE=forkserver its processes are copies of one that has imported everything.
     multiprocessing.set_forkserver_preload(["guidellm_cli", "guidellm.benchmark", "guidellm.scheduler"])

@@ -12,11 +12,11 @@ import sys
 import time
 from typing import Any, Iterator
 
-from control import HERE, BenchError
+from control import HERE
 from plan import Levels, Load, benchmarks_of, profile_argument
 from processes import Program
 
-START_S = 180.0  # GuideLLM's imports take ten seconds of a free core, in each of its processes
+START_S = 180.0  # imports take GuideLLM four seconds, and much longer on a busy machine without bytecode
 POLL_S = 0.2
 
 
@@ -67,9 +67,9 @@ def arguments(client: Client, load: Load, seed: int, data: dict[str, Any], outpu
 
 @contextlib.contextmanager
 def environment(client: Client) -> Iterator[None]:
-    """GuideLLM's settings come by the environment. Its default of ten processes would fight with small machines for cores."""
+    """GuideLLM's settings. Its default of ten processes would fight with small machines for cores."""
     wanted = {
-        # One process is made ready and the others are copies of it: GuideLLM's own choice would import everything in each.
+        # One process imports everything and the others are its copies; by default each would do it itself.
         "GUIDELLM__MP_CONTEXT_TYPE": "forkserver",
         "GUIDELLM__MAX_WORKER_PROCESSES": str(client.workers),
         "TRANSFORMERS_VERBOSITY": "error",

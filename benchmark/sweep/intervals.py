@@ -13,8 +13,8 @@ BLOCKS = 50
 DRAWS = 400
 
 # 97.5 % points of Student's t for 1, 2, ... degrees of freedom; beyond the last one the normal's.
-T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110,
-     2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)  # fmt: skip
+T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
+     2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +49,8 @@ def over_seeds(values: Sequence[float]) -> Estimate:
 def resampled(values: np.ndarray) -> list[Estimate]:
     """STATISTICS of requests in order of arrival, by block bootstrap, as the simulator's.
 
-    They are cut into 50 blocks (each request is one, if there are fewer), of which as many are drawn with replacement, 400
-    times. That says how much another stretch of the same traffic would differ, and nothing about another day.
+    They are cut into 50 blocks (each request is one, if there are fewer), of which as many are drawn with replacement,
+    400 times. That says how much another stretch of the same traffic would differ, and nothing about another day.
     """
     found = statistics(values)
     if values.size < 2:

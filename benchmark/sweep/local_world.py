@@ -62,7 +62,9 @@ def check(shape: Shape, policies: Sequence[str]) -> None:
             raise BenchError(f"there is no program {program}: make bin, or --bin")
     if shape.form == "geo" and not GEO.exists():
         raise BenchError(f"there is no {GEO}")
-    option = ["--engine", "http://127.0.0.1:1", "--strategy"] if shape.form == "geo" else ["--policy"]  # a node wants one
+    option = (
+        ["--engine", "http://127.0.0.1:1", "--strategy"] if shape.form == "geo" else ["--policy"]
+    )  # a node wants one
     for policy in policies:
         words = [router, *option, policy, "--print-config"]
         done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=READY_S)
@@ -103,8 +105,17 @@ def local_world(shape: Shape, folder: pathlib.Path, lookup: pathlib.Path | None)
     shared = ["--ms-per-token", MS_PER_TOKEN, "--threads", 1, "--log-level", "notice", "--seed", shape.seed]
     try:
         for node, port in enumerate(engines):
-            start(f"engine {node + 1}", shape.programs / "gotoni-engine", "--listen", f"127.0.0.1:{port}",
-                  "--model", "a100", "--seed", node, "--quiet")
+            start(
+                f"engine {node + 1}",
+                shape.programs / "gotoni-engine",
+                "--listen",
+                f"127.0.0.1:{port}",
+                "--model",
+                "a100",
+                "--seed",
+                node,
+                "--quiet",
+            )
         if shape.form == "geo":
             with mesh_key():
                 for node, port in enumerate(fronts):
@@ -113,15 +124,37 @@ def local_world(shape: Shape, folder: pathlib.Path, lookup: pathlib.Path | None)
                         if other != node:
                             way = distant(onward, max(rtt_ms(node), rtt_ms(other)))
                             peers += ["--peer", f"{PLACES[other][0]}=http://127.0.0.1:{way}"]
-                    start(f"node {node + 1}", shape.programs / "gotoni-lb", "--listen", f"127.0.0.1:{port}",
-                          "--engine", f"http://127.0.0.1:{engines[node]}", "--node-id", PLACES[node][0], *peers, *shared)
+                    start(
+                        f"node {node + 1}",
+                        shape.programs / "gotoni-lb",
+                        "--listen",
+                        f"127.0.0.1:{port}",
+                        "--engine",
+                        f"http://127.0.0.1:{engines[node]}",
+                        "--node-id",
+                        PLACES[node][0],
+                        *peers,
+                        *shared,
+                    )
             nodes_file = folder / "nodes.json"
             nodes_file.write_text(json.dumps([
                 {"name": name, "url": f"http://127.0.0.1:{port}", "latitude": latitude, "longitude": longitude}
                 for (name, latitude, longitude), port in zip(PLACES, fronts)
             ]))  # fmt: skip
-            words: list[object] = [sys.executable, GEO, "--port", entry, "--nodes-file", nodes_file, "--log-file",
-                                   folder / "geo_proxy.jsonl", "--router", shape.geo_router, "--seed", shape.seed]
+            words: list[object] = [
+                sys.executable,
+                GEO,
+                "--port",
+                entry,
+                "--nodes-file",
+                nodes_file,
+                "--log-file",
+                folder / "geo_proxy.jsonl",
+                "--router",
+                shape.geo_router,
+                "--seed",
+                shape.seed,
+            ]
             start("geo_proxy", *words, *(["--lookup-file", lookup] if lookup else []))
             routers = fronts
         else:

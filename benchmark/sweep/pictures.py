@@ -59,7 +59,9 @@ def points(axes: Any, rows: Sequence[Cell], colours: dict[str, str]) -> None:
             estimate, at = cell.times["ttft_ms"][statistic], line + aside
             if not math.isnan(estimate.low):
                 # Student's interval of few seeds may reach below zero, where no time is.
-                axes.plot([max(estimate.low, 0), estimate.high], [at, at], color=colours[cell.policy], linewidth=2, alpha=0.5)
+                axes.plot(
+                    [max(estimate.low, 0), estimate.high], [at, at], color=colours[cell.policy], linewidth=2, alpha=0.5
+                )
             axes.plot(estimate.value, at, marker, color=colours[cell.policy], markersize=7)
     axes.set_yticks(range(len(rows)), [cell.policy for cell in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)

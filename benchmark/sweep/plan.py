@@ -49,7 +49,7 @@ class Levels:
 
 def profiles(text: str) -> list[str]:
     """`all`, or some by comma. Errors: BenchError for one that is not known or comes twice."""
-    names = list(PROFILES) if text == "all" else words(text, "--profile")
+    names: list[str] = list(PROFILES) if text == "all" else words(text, "--profile")
     for name in names:
         if name not in PROFILES:
             raise BenchError(f"there is no profile {name}; there are {', '.join(PROFILES)}, and all of them with all")
@@ -65,7 +65,7 @@ def words(text: str, option: str) -> list[str]:
 
 
 def loads(names: Sequence[str], levels: Levels) -> list[Load]:
-    """A level is a run of its own, so that it starts with empty caches as the others do. A sweep's levels follow each other."""
+    """A level is a run of its own, so that it starts with empty caches, but for a sweep's, which GuideLLM chooses."""
     found: list[Load] = []
     for name in names:
         if name in ("poisson", "constant"):

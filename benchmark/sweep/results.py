@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import pathlib
 from typing import Any, Iterator, Sequence
 
@@ -39,7 +40,14 @@ class Benchmark:
     load: str
     document: dict[str, Any]  # GuideLLM's own, without what is in requests
     requests: Sequence[Request]
-    engines_share: float | None  # found cached of prompt tokens by engines' counters, if the file has this benchmark alone
+    request_format: str | None  # the path that was asked
+    requests_per_s: (
+        float  # GuideLLM's, of requests that were answered, over the time of the benchmark; NaN if there are none
+    )
+    output_tokens_per_s: float
+    engines_share: (
+        float | None
+    )  # found cached of prompt tokens by engines' counters, if the file has this benchmark alone
 
     def of(self, status: str) -> list[Request]:
         return [request for request in self.requests if request.status == status]
@@ -131,6 +139,9 @@ def one(path: pathlib.Path, whole: dict[str, Any], number: int, record: dict[str
         load=load_of(spec["profile"]["kind"], found["config"]["strategy"], number, count),
         document={key: value for key, value in found.items() if key != "requests"},
         requests=sorted(requests, key=lambda request: request.start_s or 0.0),
+        request_format=found["config"]["backend"].get("request_format"),
+        requests_per_s=mean_of(found, "requests_per_second"),
+        output_tokens_per_s=mean_of(found, "output_tokens_per_second"),
         engines_share=engines_share(record) if record is not None and count == 1 else None,
     )
 
@@ -143,6 +154,11 @@ def load_of(profile: str, strategy: dict[str, Any], number: int, count: int) -> 
     if kind == "concurrent":
         return f"concurrent {strategy['streams']}"
     return kind if strategy.get("rate") is None else f"{kind} {strategy['rate']:g}/s"
+
+
+def mean_of(benchmark: dict[str, Any], metric: str) -> float:
+    mean = (benchmark["metrics"][metric]["successful"] or {}).get("mean")
+    return math.nan if mean is None else float(mean)
 
 
 def request_of(status: str, each: dict[str, Any]) -> Request:
