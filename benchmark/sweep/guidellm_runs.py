@@ -94,6 +94,7 @@ def environment(client: Client) -> Iterator[None]:
 def run(client: Client, load: Load, seed: int, data: dict[str, Any], folder: pathlib.Path) -> float:
     """Writes benchmarks.json and guidellm.log into the folder; the seconds it took. Errors: RunError, BenchError."""
     output = folder / "benchmarks.json"
+    output.unlink(missing_ok=True)  # of an attempt before this one
     log = folder / "guidellm.log"
     words = [sys.executable, HERE / "guidellm_cli.py", *arguments(client, load, seed, data, output)]
     limit_s = START_S + benchmarks_of(load, client.levels) * (client.levels.seconds + client.request_timeout_s + 30)

@@ -22,11 +22,13 @@ from control import BenchError, Control, base_url
 from data_rows import prompts, synthetic, write_shuffled
 from engines import Engine
 from guidellm_runs import Client, RunError, run
+from outcome import NOTHING, outcome
 from plan import Levels, Load, Run, benchmarks_of, loads, order, profiles, runs, words
 from sweep_options import parsed
 from targets import GeoFront, Router, Target
 
-STATUSES = ("successful", "errored", "incomplete")
+ATTEMPTS = 3
+MOST_LATE_MS = 50.0
 BEFORE_AND_AFTER_S = 15.0  # what a run takes beside its load: a first guess, until one has ended
 
 
@@ -39,14 +41,6 @@ class Plan:
     policies: list[str]
     seeds: list[int]
     runs: list[Run]
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What became of the requests of a run."""
-
-    counts: dict[str, int]
-    rows_ran_out: bool  # some benchmark ended because there was no more to send
 
 
 def main() -> int:
@@ -169,42 +163,40 @@ def one(
         if not file.exists():
             write_shuffled(texts, options.repeat, each.seed, file)
         data = {"kind": "json_file", "path": str(file.resolve())}
-    target.prepare(each.policy)
-    before = target.counted()
-    started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    error: str | None = None
-    took = 0.0
-    try:
-        took = run(client, each.load, each.seed, data, folder)
-    except RunError as problem:
-        error = str(problem)
-        say(f"  failed: {error}")
-    after = target.counted()
-    found = Outcome(dict.fromkeys(STATUSES, 0), False) if error is not None else outcome(folder / "benchmarks.json")
+    for attempt in range(1, ATTEMPTS + 1):
+        target.prepare(each.policy)
+        before = target.counted()
+        started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        error: str | None = None
+        took, found = 0.0, NOTHING
+        try:
+            took = run(client, each.load, each.seed, data, folder)
+            found = outcome(folder / "benchmarks.json")
+        except RunError as problem:
+            error = str(problem)
+        after = target.counted()
+        if found.too_early == 0:
+            break
+        error = f"GuideLLM sent {found.too_early} requests before their time, as 0.8.1 sometimes does"
+        if attempt < ATTEMPTS:
+            say(f"  again: {error}")
     record = {
         "run": each.number, "folder": each.folder, "seed": each.seed, "profile": each.load.profile,
         "level": each.load.level, "policy": each.policy, "order": order(plan.policies, each.seed),
         "entry": target.entry, "started": started, "took_s": round(took, 1), "error": error, **found.counts,
-        "rows_ran_out": found.rows_ran_out,
+        "rows_ran_out": found.rows_ran_out, "late_p95_ms": found.late_p95_ms,
     }  # fmt: skip
-    if error is None:
+    if error is not None:
+        say(f"  failed: {error}")
+    else:
         say("  " + ", ".join(f"{count} {name}" for name, count in found.counts.items()) + f", {took:.0f} s")
+    if error is None and found.late_p95_ms is not None and found.late_p95_ms > MOST_LATE_MS:
+        say(f"  GuideLLM was late: p95 {found.late_p95_ms:.0f} ms; this machine is too busy for it")
     if found.rows_ran_out:
         say("  the rows ran out before the time: give more data, or --repeat")
     whole = record | {"asked": asked(options, plan), "data": data, "before": before, "after": after}
     (folder / "run.json").write_text(json.dumps(whole, indent=1) + "\n")
     return record
-
-
-def outcome(path: pathlib.Path) -> Outcome:
-    """All requests that a file lists; its own totals leave out some that began at the very end. Errors: BenchError."""
-    try:
-        benchmarks = json.loads(path.read_text())["benchmarks"]
-        counts = {name: sum(len(each["requests"][name] or []) for each in benchmarks) for name in STATUSES}
-        ends = [each["scheduler_state"]["end_processing_constraints"].keys() for each in benchmarks]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BenchError(f"{path} is not what GuideLLM 0.8.1 writes: {error!r}") from error
-    return Outcome(counts, any(not end & {"max_duration", "max_requests"} for end in ends))
 
 
 def asked(options: argparse.Namespace, plan: Plan) -> dict[str, Any]:

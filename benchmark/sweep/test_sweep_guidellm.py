@@ -12,6 +12,7 @@ import sys
 import pytest
 
 import conftest
+import local_world
 
 pytest.importorskip("guidellm", reason="GuideLLM is not installed: benchmark/sweep/requirements-guidellm.txt")
 
@@ -41,6 +42,22 @@ def test_runs_are_written_counted_and_reported(programs: pathlib.Path, tmp_path:
         assert router["routing_policy"] == record["policy"]
     report = [sys.executable, str(HERE.parent / "report.py"), str(out)]
     assert "concurrent 2" in subprocess.run(report, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def test_requests_go_through_the_geography_and_are_found_where_users_live(
+    programs: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    if not local_world.GEO.exists():
+        pytest.skip(f"there is no {local_world.GEO}")
+    out = tmp_path / "out"
+    words = command("--local", 2, "--bin", programs, "--profile", "constant", "--rate", 4, "--policies", "gorgo",
+                    "--seconds", 20, "--requests", 8, "--max-tokens", 4, "--out", out)  # fmt: skip
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (path,) = out.glob("*/run.json")
+    after = json.loads(path.read_text())["after"]["routers"]
+    (stats,) = [each for each in after.values() if "lookups_found" in each]
+    assert stats["requests"] == stats["lookups_found"] == 8 and len(after) == 3
 
 
 def test_a_run_that_guidellm_cannot_do_is_recorded_and_gives_status_1(

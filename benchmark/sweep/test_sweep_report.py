@@ -21,6 +21,7 @@ np = pytest.importorskip("numpy", reason="numpy is not installed: benchmark/swee
 import cells  # noqa: E402
 import csv_files  # noqa: E402
 import intervals  # noqa: E402
+import outcome  # noqa: E402
 import results  # noqa: E402
 from control import BenchError  # noqa: E402
 
@@ -174,6 +175,34 @@ def test_loads_have_the_same_name_whatever_rates_a_sweep_found() -> None:
     assert results.load_of("sweep", constant, 2, 5) == "sweep 3 of 5, constant"
     assert results.load_of("constant", constant, 0, 1) == "constant 18.475/s"
     assert results.load_of("throughput", {"type_": "throughput"}, 0, 1) == "throughput"
+
+
+def scheduled(path: pathlib.Path, targets: dict[int, float]) -> outcome.Outcome:
+    """The fixture as if its first requests should have been sent so many seconds after the start."""
+
+    def change(whole: dict[str, Any]) -> None:
+        benchmark = whole["benchmarks"][0]
+        benchmark["config"]["profile"]["kind"] = "poisson"
+        start = benchmark["scheduler_state"]["start_time"]
+        for at, request in enumerate(benchmark["requests"]["successful"]):
+            timing = request["info"]["timings"]
+            timing["targeted_start"] = targets.get(at, timing["request_start"] - start) + start
+
+    return outcome.outcome(changed(path, change))
+
+
+def test_requests_with_times_before_the_start_are_found(tmp_path: pathlib.Path) -> None:
+    assert outcome.outcome(FIXTURE).too_early == scheduled(tmp_path / "good.json", {}).too_early == 0
+    assert scheduled(tmp_path / "bad.json", {0: -1.8e9, 1: -0.5}).too_early == 2
+
+
+def test_lateness_is_from_when_a_request_was_due(tmp_path: pathlib.Path) -> None:
+    assert outcome.outcome(FIXTURE).late_p95_ms is None
+    late = scheduled(tmp_path / "late.json", {at: 0.0 for at in range(4)}).late_p95_ms
+    timing = json.loads(FIXTURE.read_text())["benchmarks"][0]
+    start = timing["scheduler_state"]["start_time"]
+    sent = [each["info"]["timings"]["request_start"] - start for each in timing["requests"]["successful"]]
+    assert late == pytest.approx(1000 * max(sent), abs=0.1)
 
 
 def reported(*words: object) -> subprocess.CompletedProcess[str]:
