@@ -22,7 +22,7 @@ from control import BenchError, Control, base_url
 from data_rows import prompts, synthetic, write_shuffled
 from engines import Engine
 from guidellm_runs import Client, RunError, run
-from outcome import NOTHING, outcome
+from outcome import NOTHING, Outcome, outcome
 from plan import Levels, Load, Run, benchmarks_of, loads, order, profiles, runs, words
 from sweep_options import parsed
 from targets import GeoFront, Router, Target
@@ -41,6 +41,18 @@ class Plan:
     policies: list[str]
     seeds: list[int]
     runs: list[Run]
+
+
+@dataclasses.dataclass(frozen=True)
+class Attempt:
+    """One time that a run was made."""
+
+    started: str
+    took_s: float
+    found: Outcome
+    error: str | None
+    before: dict[str, Any]
+    after: dict[str, Any]
 
 
 def main() -> int:
@@ -163,40 +175,51 @@ def one(
         if not file.exists():
             write_shuffled(texts, options.repeat, each.seed, file)
         data = {"kind": "json_file", "path": str(file.resolve())}
-    for attempt in range(1, ATTEMPTS + 1):
-        target.prepare(each.policy)
-        before = target.counted()
-        started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        error: str | None = None
-        took, found = 0.0, NOTHING
-        try:
-            took = run(client, each.load, each.seed, data, folder)
-            found = outcome(folder / "benchmarks.json")
-        except RunError as problem:
-            error = str(problem)
-        after = target.counted()
-        if found.too_early == 0:
-            break
-        error = f"GuideLLM sent {found.too_early} requests before their time, as 0.8.1 sometimes does"
-        if attempt < ATTEMPTS:
-            say(f"  again: {error}")
+    done = attempt(each, target, client, data, folder)
+    for _ in range(ATTEMPTS - 1):
+        if done.found.too_early > 0:
+            say(f"  again: {done.error}")
+            done = attempt(each, target, client, data, folder)
+    found = done.found
     record = {
         "run": each.number, "folder": each.folder, "seed": each.seed, "profile": each.load.profile,
         "level": each.load.level, "policy": each.policy, "order": order(plan.policies, each.seed),
-        "entry": target.entry, "started": started, "took_s": round(took, 1), "error": error, **found.counts,
-        "rows_ran_out": found.rows_ran_out, "late_p95_ms": found.late_p95_ms,
+        "entry": target.entry, "started": done.started, "took_s": round(done.took_s, 1), "error": done.error,
+        **found.counts, "rows_ran_out": found.rows_ran_out, "late_p95_ms": found.late_p95_ms,
     }  # fmt: skip
-    if error is not None:
-        say(f"  failed: {error}")
-    else:
-        say("  " + ", ".join(f"{count} {name}" for name, count in found.counts.items()) + f", {took:.0f} s")
-    if error is None and found.late_p95_ms is not None and found.late_p95_ms > MOST_LATE_MS:
-        say(f"  GuideLLM was late: p95 {found.late_p95_ms:.0f} ms; this machine is too busy for it")
-    if found.rows_ran_out:
-        say("  the rows ran out before the time: give more data, or --repeat")
-    whole = record | {"asked": asked(options, plan), "data": data, "before": before, "after": after}
+    tell(done)
+    whole = record | {"asked": asked(options, plan), "data": data, "before": done.before, "after": done.after}
     (folder / "run.json").write_text(json.dumps(whole, indent=1) + "\n")
     return record
+
+
+def attempt(each: Run, target: Target, client: Client, data: dict[str, Any], folder: pathlib.Path) -> Attempt:
+    """Caches are emptied first. Errors: BenchError, but what GuideLLM does wrong is in the result."""
+    target.prepare(each.policy)
+    before = target.counted()
+    started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    error: str | None = None
+    took_s, found = 0.0, NOTHING
+    try:
+        took_s = run(client, each.load, each.seed, data, folder)
+        found = outcome(folder / "benchmarks.json")
+        if found.too_early > 0:
+            error = f"GuideLLM sent {found.too_early} requests before their time, as 0.8.1 sometimes does"
+    except RunError as problem:
+        error = str(problem)
+    return Attempt(started, took_s, found, error, before, target.counted())
+
+
+def tell(done: Attempt) -> None:
+    if done.error is not None:
+        say(f"  failed: {done.error}")
+        return
+    say("  " + ", ".join(f"{count} {name}" for name, count in done.found.counts.items()) + f", {done.took_s:.0f} s")
+    late_ms = done.found.late_p95_ms
+    if late_ms is not None and late_ms > MOST_LATE_MS:
+        say(f"  GuideLLM was late: p95 {late_ms:.0f} ms; this machine is too busy for it")
+    if done.found.rows_ran_out:
+        say("  the rows ran out before the time: give more data, or --repeat")
 
 
 def asked(options: argparse.Namespace, plan: Plan) -> dict[str, Any]:
