@@ -204,6 +204,7 @@ typedef struct gotoni_server_info {
     uint64_t kv_blocks_stored;         /* KV events taken in, in engine blocks */
     uint64_t kv_blocks_removed;
     uint64_t kv_blocks_orphaned;       /* stored events refused for an unknown parent */
+    uint64_t owed_tokens;              /* of queued_tokens, those not believed cached: prefill still to be done */
 } gotoni_server_info;
 
 /* Adds a server, state UP. Errors: ARGUMENT, DUPLICATE_SERVER, CAPACITY. */
@@ -270,8 +271,8 @@ typedef struct gotoni_decision {
     int64_t cost_ns;          /* GORGO cost of the chosen server, whatever the policy: the sum of the next four */
     int64_t rtt_cost_ns;      /* rtt_weight x round trip time (or the prior, when unknown) */
     int64_t prefill_cost_ns;  /* ms_per_token x (prompt_tokens - matched_tokens) */
-    int64_t queued_cost_ns;   /* ms_per_token x queued_weight x queued tokens */
-    int64_t running_cost_ns;  /* ms_per_token x running_cost_factor x running tokens */
+    int64_t queued_cost_ns;   /* ms_per_token x queued_weight x owed tokens */
+    int64_t running_cost_ns;  /* ms_per_token x running_cost_factor x (queued + running tokens) */
     uint32_t policy;          /* the policy in force, GOTONI_POLICY_* */
     uint32_t eligible;        /* how many servers could have been chosen */
 } gotoni_decision;
@@ -303,6 +304,7 @@ typedef struct gotoni_candidate {
     int64_t running_cost_ns;
     uint32_t metrics_known;   /* 0: foreign load is priced by the mean of the servers that report theirs */
     uint32_t chosen;          /* 1 on the row the decision names */
+    uint64_t owed_tokens;     /* of queued_tokens, those not believed cached: prefill still to be done */
 } gotoni_candidate;
 
 /* How a request ended. */
@@ -374,7 +376,8 @@ typedef struct gotoni_metrics {
     uint32_t known;               /* bits GOTONI_METRIC_* */
     uint64_t queued_requests;     /* waiting in the engine; this and the next three up to 2^40 */
     uint64_t running_requests;
-    uint64_t queued_tokens;       /* prompt tokens of the waiting; else requests x tokens_per_request_prior */
+    uint64_t queued_tokens;       /* prompt tokens of the waiting that are not cached, as SGLang's
+                                   * num_waiting_uncached_tokens; else requests x tokens_per_request_prior */
     uint64_t running_tokens;
     uint64_t kv_capacity_tokens;  /* replaces the server's kv_capacity_tokens; 0 is out of range */
     uint64_t incarnation;         /* any number that changes when the engine restarts (its start time): a
@@ -477,8 +480,9 @@ gotoni_status gotoni_prefix_stats_get(gotoni_router *router, gotoni_prefix_stats
 /* How a server is chosen among the eligible. Ties are broken by the seeded generator. */
 enum {
     GOTONI_POLICY_GORGO = 1,            /* "gorgo": lowest cost (the default):
-                                         *   rtt_weight x rtt + ms_per_token x (uncached + queued_weight x queued
-                                         *   + running_cost_factor x running), tokens counted per server */
+                                         *   rtt_weight x rtt + ms_per_token x (uncached + queued_weight x owed
+                                         *   + running_cost_factor x in flight): uncached tokens of this prompt, those
+                                         *   of the requests that wait there, prompt tokens of all requests there */
     GOTONI_POLICY_PREFIX_TREE = 2,      /* "prefix-tree": longest match, then least load */
     GOTONI_POLICY_LEAST_LOAD = 3,       /* "least-load" (or "least-loaded"): fewest tokens queued + running, then
                                          *   fewest requests */
@@ -506,8 +510,8 @@ gotoni_status gotoni_policy_from_name(const char *name, uint32_t *policy);
 enum {
     GOTONI_KNOB_MS_PER_TOKEN = 1,            /* prefill time of one token, ms [0.094] */
     GOTONI_KNOB_RTT_WEIGHT = 2,              /* [1] */
-    GOTONI_KNOB_QUEUED_WEIGHT = 3,           /* [1] */
-    GOTONI_KNOB_RUNNING_COST_FACTOR = 4,     /* [0.5] */
+    GOTONI_KNOB_QUEUED_WEIGHT = 3,           /* [0.5] */
+    GOTONI_KNOB_RUNNING_COST_FACTOR = 4,     /* [0.1] */
     GOTONI_KNOB_RTT_PRIOR_MS = 5,            /* round trip assumed while unknown, ms [100] */
     GOTONI_KNOB_RTT_WINDOW_MS = 6,           /* how long the smallest sample counts, ms [60,000] */
     GOTONI_KNOB_RTT_EXCESS_ALPHA = 7,        /* weight of the newest excess, 0 to 1 [0.3] */

@@ -181,5 +181,6 @@ extension gotoni_candidate {
         queued_cost_ns = candidate.cost.queued
         running_cost_ns = candidate.cost.running
         metrics_known = candidate.metricsKnown ? 1 : 0
+        owed_tokens = candidate.load.owedTokens
     }
 }

@@ -94,5 +94,6 @@ extension gotoni_server_info {
         kv_blocks_stored = info.events.stored
         kv_blocks_removed = info.events.removed
         kv_blocks_orphaned = info.events.orphaned
+        owed_tokens = info.own.owedTokens
     }
 }

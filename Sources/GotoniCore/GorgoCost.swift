@@ -1,10 +1,14 @@
 /// The GORGO cost of sending a request to a server: the time its user is expected to wait for the first token.
 ///
 ///     cost = rtt_weight · rtt
-///          + ms_per_token · ( uncached + queued_weight · queued + running_cost_factor · running )      tokens
+///          + ms_per_token · ( uncached + queued_weight · owed + running_cost_factor · in flight )      tokens
 ///
-/// GORGO, arXiv 2602.11688 (v1, section 3), with the weights of its later versions. This is the only place where the
-/// formula stands. Whole nanoseconds, saturating, so the same everywhere.
+/// uncached: of this prompt; owed: uncached ones of the requests that wait there, which are prefilled before it; in flight:
+/// prompts of all requests there, waiting or running, which decode beside it.
+///
+/// GORGO, arXiv 2602.11688 (v1, section 3), with the weights of its later versions, but for one thing: there a token of a prompt
+/// that waits counts in full, also if it is cached and nobody waits for it (benchmark/simulation/README.md says what that costs). This is the only place where the formula stands. Whole nanoseconds,
+/// saturating, so the same everywhere.
 public struct GorgoCost: Equatable, Sendable, BitwiseCopyable {
     /// The four terms, in nanoseconds.
     public var rtt: Int64
@@ -23,8 +27,8 @@ public struct GorgoCost: Equatable, Sendable, BitwiseCopyable {
         // Whole weights and millionths apart: an hour (`Router.longestRTT`) times either fits.
         self.rtt = known &* rates.rttWhole &+ known &* rates.rttMillionths / 1_000_000
         prefill = Self.prefill(uncached, rates)
-        queued = Self.times(load.queuedTokens, rates.queued)
-        running = Self.times(load.runningTokens, rates.running)
+        queued = Self.times(load.owedTokens, rates.queued)
+        running = Self.times(load.tokens, rates.running)
     }
 
     /// The prefill term by itself.

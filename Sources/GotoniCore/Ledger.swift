@@ -33,7 +33,7 @@ struct Ledger: ~Copyable {
         var older: UInt32 = 0
 
         /// What an open ticket counts for.
-        var load: Load { phase == .running ? .running(tokens) : .queued(tokens) }
+        var load: Load { phase == .running ? .running(tokens) : .queued(tokens, cached: matchedTokens) }
     }
 
     private var entries: Buffer<Entry>
@@ -87,7 +87,7 @@ struct Ledger: ~Copyable {
             lastSeen: now)
         enterOrder(item)
         open += 1
-        servers.update(slot) { $0.own = $0.own + .queued(tokens) }
+        servers.update(slot) { $0.own = $0.own + .queued(tokens, cached: matched) }
         return Ticket(UInt64(generation) << 32 | UInt64(item))
     }
 

@@ -73,12 +73,16 @@ extension Router {
         if let queued = metrics.queuedRequests {
             load.queuedRequests = beyond(queued, own.queuedRequests)
             load.queuedTokens = assumed(load.queuedRequests)
+            load.owedTokens = load.queuedTokens
         }
         if let running = metrics.runningRequests {
             load.runningRequests = beyond(running, own.runningRequests + prefilling)
             load.runningTokens = assumed(load.runningRequests)
         }
-        if let queued = metrics.queuedTokens { load.queuedTokens = beyond(queued, own.queuedTokens) }
+        if let queued = metrics.queuedTokens {
+            load.queuedTokens = beyond(queued, own.owedTokens)
+            load.owedTokens = load.queuedTokens
+        }
         if let running = metrics.runningTokens {
             load.runningTokens = beyond(running, own.runningTokens + prefillingTokens)
         }

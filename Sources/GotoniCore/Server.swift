@@ -29,17 +29,20 @@ public struct Load: Equatable, Sendable, BitwiseCopyable {
     public var runningRequests: UInt64 = 0
     public var queuedTokens: UInt64 = 0
     public var runningTokens: UInt64 = 0
+    /// Of the queued tokens, those that are not believed cached: prefill that is still to be done.
+    public var owedTokens: UInt64 = 0
 
     public init() {}
 
     @inlinable public var requests: UInt64 { queuedRequests &+ runningRequests }
     @inlinable public var tokens: UInt64 { queuedTokens &+ runningTokens }
 
-    /// One request of `tokens` tokens before its first token, and after it.
-    static func queued(_ tokens: UInt64) -> Load {
+    /// One request of `tokens` tokens before its first token, `cached` of them found cached, and after it.
+    static func queued(_ tokens: UInt64, cached: UInt64) -> Load {
         var load = Load()
         load.queuedRequests = 1
         load.queuedTokens = tokens
+        load.owedTokens = tokens - min(cached, tokens)
         return load
     }
 
@@ -56,6 +59,7 @@ public struct Load: Equatable, Sendable, BitwiseCopyable {
         sum.runningRequests &+= b.runningRequests
         sum.queuedTokens &+= b.queuedTokens
         sum.runningTokens &+= b.runningTokens
+        sum.owedTokens &+= b.owedTokens
         return sum
     }
 
@@ -65,6 +69,7 @@ public struct Load: Equatable, Sendable, BitwiseCopyable {
         difference.runningRequests &-= b.runningRequests
         difference.queuedTokens &-= b.queuedTokens
         difference.runningTokens &-= b.runningTokens
+        difference.owedTokens &-= b.owedTokens
         return difference
     }
 
@@ -76,6 +81,7 @@ public struct Load: Equatable, Sendable, BitwiseCopyable {
         mean.runningRequests = runningRequests / count
         mean.queuedTokens = queuedTokens / count
         mean.runningTokens = runningTokens / count
+        mean.owedTokens = owedTokens / count
         return mean
     }
 }

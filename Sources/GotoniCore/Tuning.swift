@@ -21,8 +21,9 @@ public enum Knob: UInt32, CaseIterable, Sendable {
     }
 
     /// Sources of the defaults: 0.094 ms/token is the regression of the GORGO paper (arXiv 2602.11688v1, 8×A100,
-    /// Mistral-7B), 0.5 its share of running prefill that still blocks a newcomer, 500 its tokens of a request of
-    /// unknown size. 100 ms is about the median round trip between regions in its tables.
+    /// Mistral-7B), 500 its tokens of a request of unknown size. 100 ms is about the median round trip between regions in
+    /// its tables. The weights of waiting and running requests are the laboratory's (benchmark/simulation/README.md, what the terms
+    /// are worth), where a wide plateau around them serves best; the paper has 1 and 0.5.
     public var info: Info {
         switch self {
         case .msPerToken:
@@ -35,13 +36,14 @@ public enum Knob: UInt32, CaseIterable, Sendable {
                 defaultValue: 1, bounds: 0...1_000)
         case .queuedWeight:
             Info(
-                name: "queued_weight", unit: "", meaning: "share of a queued token's prefill that a newcomer waits for",
-                defaultValue: 1, bounds: 0...1_000)
+                name: "queued_weight", unit: "",
+                meaning: "share of the prefill owed to waiting requests that a newcomer waits for",
+                defaultValue: 0.5, bounds: 0...1_000)
         case .runningCostFactor:
             Info(
                 name: "running_cost_factor", unit: "",
-                meaning: "share of a running token's prefill that still blocks a newcomer",
-                defaultValue: 0.5, bounds: 0...1_000)
+                meaning: "share of the prefill of a prompt in flight there that its decoding costs a newcomer",
+                defaultValue: 0.1, bounds: 0...1_000)
         case .rttPriorMs:
             Info(
                 name: "rtt_prior_ms", unit: "ms", meaning: "round trip time assumed for a server while it is unknown",

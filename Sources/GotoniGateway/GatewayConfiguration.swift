@@ -78,7 +78,7 @@ public struct GatewayConfiguration: Sendable {
 
     // Routing.
     public var policy = PolicyID.gorgo
-    public var knobs: [(Knob, Double)] = [(.msPerToken, 0.094), (.runningCostFactor, 0.5)]
+    public var knobs = [Knob.msPerToken, .runningCostFactor].map { ($0, $0.info.defaultValue) }
     public var router = Configuration()
 
     // Tokens.

@@ -4,12 +4,13 @@
 #include <stddef.h>
 
 static uint32_t tokens[6500];
+static uint32_t waiting[6500]; /* a prompt that begins with none of `tokens` */
 
-/* Gives server `id` one request of `count` tokens, queued, or running if `running`. */
+/* Gives server `id` one request of `count` tokens: of `waiting`, queued, or of `tokens`, running, if `running`. */
 static uint64_t give_load(gotoni_router *router, uint64_t id, size_t count, int running) {
     uint64_t others[8], ids[8];
     size_t found = 0;
-    gotoni_request request = request_of(tokens, count);
+    gotoni_request request = request_of(running ? tokens : waiting, count);
     gotoni_decision decision = { .struct_size = sizeof decision };
     OK(gotoni_server_list(router, ids, 8, &found));
     for (size_t i = 0; i < found; i += 1)
@@ -107,19 +108,20 @@ static void the_policy_can_be_switched_at_run_time(void) {
 
 static void the_gorgo_cost_is_as_computed_by_hand(void) {
     gotoni_router *router = router_with(1);
-    give_load(router, 1, 6500, 1); /* running: 6,500 x 0.094 ms x 0.5 = 305.5 ms */
-    give_load(router, 1, 250, 0);  /* queued:    250 x 0.094 ms x 1   =  23.5 ms */
+    give_load(router, 1, 6500, 1);
+    give_load(router, 1, 250, 0);  /* owed: 250 x 0.094 ms x 0.5 = 11.75 ms */
+    route(router, tokens, 640, 0); /* waits too, but all of it is cached; in flight: 7,390 x 0.094 ms x 0.1 = 69.466 ms */
     OK(gotoni_observe_rtt(router, 1, 40 * MILLISECOND, 0));
     uint32_t prompt[1064];
     fill(prompt, 1064, 0);
     fill(prompt + 64, 1000, 100000); /* 64 matched, 1,000 x 0.094 ms = 94 ms */
     gotoni_decision decision = route(router, prompt, 1064, 0);
     EQUAL(decision.matched_tokens, 64);
-    EQUAL(decision.running_cost_ns, 305500000);
-    EQUAL(decision.queued_cost_ns, 23500000);
+    EQUAL(decision.running_cost_ns, 69466000);
+    EQUAL(decision.queued_cost_ns, 11750000);
     EQUAL(decision.prefill_cost_ns, 94000000);
     EQUAL(decision.rtt_cost_ns, 40000000);
-    EQUAL(decision.cost_ns, 305500000 + 23500000 + 94000000 + 40000000);
+    EQUAL(decision.cost_ns, 69466000 + 11750000 + 94000000 + 40000000);
     end(router);
 }
 
@@ -146,7 +148,7 @@ static void every_weight_of_the_gorgo_cost_can_be_turned(void) {
     EQUAL(decision.rtt_cost_ns, 30 * MILLISECOND);
     EQUAL(decision.prefill_cost_ns, 32 * MILLISECOND);
     EQUAL(decision.queued_cost_ns, 800 * MILLISECOND);
-    EQUAL(decision.running_cost_ns, 500 * MILLISECOND);
+    EQUAL(decision.running_cost_ns, 550 * MILLISECOND);
     end(router);
 }
 
@@ -286,7 +288,7 @@ static void the_seed_decides_chance_and_nothing_else_does(void) {
 /* ----- knobs ----- */
 
 static void every_knob_describes_itself_and_starts_at_its_default(void) {
-    const double defaults[] = { 0.094, 1, 1, 0.5, 100, 60000, 0.3, 5000, 500, 600000 };
+    const double defaults[] = { 0.094, 1, 0.5, 0.1, 100, 60000, 0.3, 5000, 500, 600000 };
     gotoni_router *router = router_with(0);
     uint32_t knob = 1;
     for (;; knob += 1) {
@@ -367,6 +369,7 @@ static void knob_structs_of_other_versions_are_respected(void) {
 
 int main(void) {
     fill(tokens, 6500, 0);
+    fill(waiting, 6500, 200000);
     TEST(every_policy_has_its_documented_name);
     TEST(an_unknown_policy_is_named_as_such);
     TEST(wrong_arguments_are_refused);

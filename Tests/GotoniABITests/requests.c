@@ -279,6 +279,7 @@ static void explain_shows_every_server_with_its_verdict(void) {
         EQUAL(rows[i].uncached_tokens, 64 - rows[i].matched_tokens);
         EQUAL(rows[i].queued_requests, rows[i].server == 4);
         EQUAL(rows[i].queued_tokens, rows[i].server == 4 ? 64 : 0);
+        EQUAL(rows[i].owed_tokens, rows[i].queued_tokens);
         EQUAL(rows[i].running_requests + rows[i].running_tokens, 0);
         EQUAL(rows[i].rtt_ns, -1);
         EQUAL(rows[i].metrics_known, 0);

@@ -207,6 +207,7 @@ static void open_tickets_keep_counting_in_every_state(void) {
         OK(gotoni_server_mark(router, 1, states[i], 0));
         EQUAL(info_of(router, 1, 0).queued_requests, 1);
         EQUAL(info_of(router, 1, 0).queued_tokens, 64);
+        EQUAL(info_of(router, 1, 0).owed_tokens, 64);
     }
     OK(gotoni_commit(router, ticket, 0));
     OK(gotoni_finish(router, ticket, GOTONI_FINISH_OK, 0));

@@ -7,18 +7,36 @@ import Testing
 @Suite struct PolicyTests {
     // MARK: gorgo
 
-    /// cost = 1 · 37 ms + 0.094 ms · (1,000 + 1 · 2,000 + 0.5 · 6,500), by hand 37 + 94 + 188 + 305.5.
+    /// cost = 1 · 37 ms + 0.094 ms · (1,000 + 0.5 · 2,000 + 0.1 · 15,000), by hand 37 + 94 + 94 + 141. Of the 8,500
+    /// tokens that wait, 6,500 are those of the prompt that runs: nobody waits for their prefill.
     @Test func gorgoCostByHand() throws {
         let test = try RouterUnderTest(servers: 1)
         try test.observeRTT(1, milliseconds: 37)
         try test.load(1, tokens: 6_500, running: true)
-        try test.load(1, tokens: 2_000)
+        try test.load(1, tokens: 8_500)
         let decision = try test.route(Array(0..<1_000))
         #expect(decision.cost.rtt == 37_000_000)
         #expect(decision.cost.prefill == 94_000_000)
-        #expect(decision.cost.queued == 188_000_000)
-        #expect(decision.cost.running == 305_500_000)
-        #expect(decision.cost.total == 624_500_000)
+        #expect(decision.cost.queued == 94_000_000)
+        #expect(decision.cost.running == 141_000_000)
+        #expect(decision.cost.total == 366_000_000)
+    }
+
+    /// What is owed follows the requests: their uncached tokens from route to first token, and what an engine reports beyond.
+    @Test func onlyPrefillThatIsStillToBeDoneIsOwed() throws {
+        let test = try RouterUnderTest(servers: 1)
+        try test.insert(Array(0..<300), on: 1)
+        let ticket = try test.route(Array(0..<1_000)).ticket!
+        #expect(try test.own(1).queuedTokens == 1_000 && test.own(1).owedTokens == 700)
+        var metrics = EngineMetrics()
+        metrics.queuedTokens = 900
+        try test.router.observeMetrics(ServerID(1), metrics, now: test.now)
+        let load = try test.explain([1]).rows[0].load
+        #expect(load.owedTokens == 900, "ours are among those that the engine reports")
+        try test.router.firstToken(ticket, now: test.now)
+        #expect(try test.own(1).owedTokens == 0 && test.own(1).runningTokens == 1_000)
+        try test.router.finish(ticket, .ok, now: test.now)
+        #expect(try test.own(1) == Load())
     }
 
     /// The paper's lesson: 80 % overlap far away beats the nearest and the best cached (0.5 ms/token, 1,000 tokens).

@@ -155,7 +155,7 @@ import Testing
         report.queuedRequests = random.pick(0...1_000)
         report.runningRequests = random.pick(0...1_000)
         report.waitingRequests = random.pick(0...100_000)
-        report.queuedTokens = random.pick(0...1 << 38)
+        report.owedTokens = random.pick(0...1 << 38)
         report.runningTokens = random.pick(0...1 << 38)
         report.waitingTokens = random.pick(0...1 << 38)
         report.kvCapacityTokens = random.chance(50) ? random.pick(1...1 << 38) : nil

@@ -39,7 +39,7 @@ import Testing
     @Test func nearTheKneeSessionAffinityIsStrongOnTheFirstToken() throws {
         let workload = try Self.users(180)
         let affinity = try Self.run("session-affinity", workload)
-        for name in ["least-load", "least-request", "random", "gorgo"] {
+        for name in ["least-load", "least-request", "random", "gorgo-v3"] {
             let other = try Self.run(name, workload)
             #expect(affinity.ttfts.at(0.95) < other.ttfts.at(0.95), "\(name)")
             #expect(affinity.cachedTokens > other.cachedTokens, "\(name)")

@@ -11,7 +11,7 @@ import Testing
         prompt: Int = 1_600
     ) -> Row {
         var row = Row(
-            server: server, promptTokens: prompt, matchedTokens: matched, own: Load(), backlogTokens: 0,
+            server: server, promptTokens: prompt, matchedTokens: matched, own: Load(),
             reported: EngineLoad(), rtt: rtt, forecast: nil)
         row.own.runningRequests = UInt64(inFlight)
         row.reported.waiting = waiting
@@ -147,11 +147,11 @@ import Testing
     /// One token to prefill there weighs as one not cached here.
     @Test func dynamoWeighsBacklogAgainstOverlap() {
         var rows = [row(0, matched: 1_600), row(1)]
-        rows[0].backlogTokens = 1_599
+        rows[0].own.owedTokens = 1_599
         #expect(choices(DynamoKV(), rows) == [0])
-        rows[0].backlogTokens = 1_600
+        rows[0].own.owedTokens = 1_600
         #expect(choices(DynamoKV(), rows) == [0, 1])
-        rows[0].backlogTokens = 1_601
+        rows[0].own.owedTokens = 1_601
         #expect(choices(DynamoKV(), rows) == [1])
         var heedless = DynamoKV()
         heedless.overlap = 0
@@ -403,6 +403,22 @@ import Testing
         #expect(choices(policy, [row(1, rtt: 90), row(2, rtt: 80)], ask(home: 0)) == [2])
     }
 
+    // MARK: GORGO v3
+
+    @Test func gorgoV3ChargesForEveryTokenInFlight() {
+        let policy = GorgoV3()
+        var busy = row(0, matched: 1_600, rtt: 10)
+        // 2.76 + 0 + 0.5 · 3,000 against 2.76 + 1,600; its running and its cached tokens count as the others do.
+        busy.own.runningTokens = 1_000
+        busy.own.queuedTokens = 2_000
+        #expect(choices(policy, [busy, row(1, rtt: 10)]) == [0])
+        busy.own.queuedTokens = 2_300
+        #expect(choices(policy, [busy, row(1, rtt: 10)]) == [1])
+        // 100 ms are 27.6 tokens.
+        #expect(choices(policy, [row(0, matched: 32, rtt: 110), row(1, rtt: 10)]) == [0])
+        #expect(choices(policy, [row(0, matched: 16, rtt: 110), row(1, rtt: 10)]) == [1])
+    }
+
     // MARK: Simple session affinity
 
     @Test func simpleSessionAffinityIsByTheFirst256Tokens() {
@@ -421,7 +437,8 @@ import Testing
     // MARK: All
 
     private static let names = [
-        "gorgo-v1", "simple-session-affinity", "aibrix-prefix-cache", "sglang-cache-aware", "smg-cache-aware",
+        "gorgo-v1", "gorgo-v3", "simple-session-affinity", "aibrix-prefix-cache", "sglang-cache-aware",
+        "smg-cache-aware",
         "dynamo-kv", "llm-d", "chwbl", "preble-e2", "skywalker",
     ]
 
@@ -448,6 +465,8 @@ import Testing
         #expect(skywalker?.threshold == 0.5 && skywalker?.tau == 10)
         let gorgo = try rival("gorgo-v1@nodes:ms_per_token=0.5:q=1:running_threshold=9", GorgoV1.self)
         #expect(gorgo?.msPerToken == 0.5 && gorgo?.runningShare == 1 && gorgo?.runningThreshold == 9)
+        let third = try rival("gorgo-v3:w_rtt=1:w_queue=0.25", GorgoV3.self)
+        #expect(third?.rttWeight == 1 && third?.queueWeight == 0.25)
         #expect(try rival("simple-session-affinity", SimpleSessionAffinity.self) != nil)
     }
 

@@ -97,7 +97,7 @@ def configuration_is_changed_and_every_change_is_listed() -> None:
             assert done["success"] and {key: done["config"][key] for key in wanted} == wanted, done
             assert done["changes"] == [
                 "policy: gorgo -> least-load", "max_concurrent: 4 -> 7", "queue_enabled: true -> false",
-                "ms_per_token: 0.094 -> 0.5", "running_cost_factor: 0.5 -> 0.25", "running_threshold: 0 -> 2",
+                "ms_per_token: 0.094 -> 0.5", "running_cost_factor: 0.1 -> 0.25", "running_threshold: 0 -> 2",
             ], done  # fmt: skip
             assert node.get("/lb/config") == done["config"] and node.state()["max_load"] == 7
             # Nothing changes by what is so already.

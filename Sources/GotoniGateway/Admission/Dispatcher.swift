@@ -371,7 +371,7 @@ final class Dispatcher: Sendable {
         var metrics = EngineMetrics()
         metrics.queuedRequests = UInt64(report.queuedRequests + report.waitingRequests)
         metrics.runningRequests = UInt64(report.runningRequests)
-        metrics.queuedTokens = UInt64(report.queuedTokens + report.waitingTokens)
+        metrics.queuedTokens = UInt64(report.owedTokens + report.waitingTokens)
         metrics.runningTokens = UInt64(report.runningTokens)
         metrics.kvCapacityTokens = report.kvCapacityTokens.map { UInt64($0) }
         metrics.incarnation = report.incarnation
@@ -432,12 +432,12 @@ final class Dispatcher: Sendable {
         if let foreign = info.foreign {
             load.queuedRequests += foreign.queuedRequests
             load.runningRequests += foreign.runningRequests
-            load.queuedTokens += foreign.queuedTokens
+            load.owedTokens += foreign.owedTokens
             load.runningTokens += foreign.runningTokens
         }
         report.queuedRequests = Int(clamping: load.queuedRequests)
         report.runningRequests = Int(clamping: load.runningRequests)
-        report.queuedTokens = Int(clamping: load.queuedTokens)
+        report.owedTokens = Int(clamping: load.owedTokens)
         report.runningTokens = Int(clamping: load.runningTokens)
         report.kvCapacityTokens = info.kvCapacityTokens == .max ? nil : Int(clamping: info.kvCapacityTokens)
         return report

@@ -68,6 +68,7 @@ struct StatusDocument: Encodable {
             var runningRequests: UInt64
             var queuedTokens: UInt64
             var runningTokens: UInt64
+            var owedTokens: UInt64
         }
         struct Parity: Encodable {
             var predictedTokens: UInt64
@@ -186,7 +187,8 @@ extension ControlRoutes {
             proxyTrackedRunning: state.inFlight,
             own: .init(
                 queuedRequests: info?.own.queuedRequests ?? 0, runningRequests: info?.own.runningRequests ?? 0,
-                queuedTokens: info?.own.queuedTokens ?? 0, runningTokens: info?.own.runningTokens ?? 0),
+                queuedTokens: info?.own.queuedTokens ?? 0, runningTokens: info?.own.runningTokens ?? 0,
+                owedTokens: info?.own.owedTokens ?? 0),
             heldTokens: OrNull(info?.heldTokens), kvCapacityTokens: OrNull(info?.kvCapacityTokens),
             hitShare: OrNull(
                 state.promptTokens > 0 ? rounded(Double(state.matchedTokens) / Double(state.promptTokens)) : nil),

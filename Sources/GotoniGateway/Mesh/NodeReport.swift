@@ -28,7 +28,8 @@ struct NodeReport: Equatable, Sendable {
     var runningRequests = 0
     /// In its own queue.
     var waitingRequests = 0
-    var queuedTokens = 0
+    /// Prefill that is still to be done; prompts of the running; prompts in its own queue.
+    var owedTokens = 0
     var runningTokens = 0
     var waitingTokens = 0
     var kvCapacityTokens: Int?
@@ -41,7 +42,7 @@ struct NodeReport: Equatable, Sendable {
         for value in [limit, queuedRequests, runningRequests, waitingRequests] {
             out.writeInteger(UInt32(clamping: value), endianness: .little)
         }
-        for value in [queuedTokens, runningTokens, waitingTokens, kvCapacityTokens ?? 0] {
+        for value in [owedTokens, runningTokens, waitingTokens, kvCapacityTokens ?? 0] {
             out.writeInteger(UInt64(clamping: value), endianness: .little)
         }
     }
@@ -67,7 +68,7 @@ struct NodeReport: Equatable, Sendable {
         queuedRequests = count(&bytes)
         runningRequests = count(&bytes)
         waitingRequests = count(&bytes)
-        queuedTokens = tokens(&bytes)
+        owedTokens = tokens(&bytes)
         runningTokens = tokens(&bytes)
         waitingTokens = tokens(&bytes)
         let capacity = tokens(&bytes)

@@ -59,18 +59,9 @@ public enum Catalogue {
             oracle.firstTokenOnly = try p.take("first_token_only")
             return .rival(oracle)
         },
-        Rival("gorgo-v3", "GORGO v3: 0.276 · rtt ms + uncached + 0.5 · tokens in flight, trie without bound") {
-            (_, p) throws(SimulationError) in
-            let rtt = try p.take("w_rtt", 0.276, in: weights)
-            let queue = try p.take("w_queue", 0.5, in: weights)
-            // In its score a token counts 1, in flight from dispatch to the last byte; its filter averages (α = 0.3).
-            return .own(
-                .gorgo,
-                knobs: [
-                    (.msPerToken, 1), (.rttWeight, rtt), (.queuedWeight, queue), (.runningCostFactor, queue),
-                    (.rttExcessAlpha, 0.3),
-                ], index: .unbounded)
-        },
+        Rival(
+            "gorgo-v3", "GORGO v3: 0.276 · rtt ms + uncached + 0.5 · tokens in flight, trie without bound", GorgoV3(),
+            [("w_rtt", \.rttWeight, weights), ("w_queue", \.queueWeight, weights)]),
         Rival("gorgo-v1", "GORGO v1, for @nodes; ms_per_token (the engine's), q=0.5, running_threshold=5") {
             (engine, p) throws(SimulationError) in
             var policy = GorgoV1()

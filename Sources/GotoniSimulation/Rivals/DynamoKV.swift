@@ -40,7 +40,7 @@ struct DynamoKV: RivalPolicy {
 
     private func cost(_ row: Row, _ prompt: [UInt64]) -> Double {
         let size = Double(PrefixIndex.blockTokens)
-        let toPrefill = Double(row.backlogTokens + row.promptTokens) / size - Double(row.matchedTokens) / size
+        let toPrefill = Double(Int(row.own.owedTokens) + row.promptTokens) / size - Double(row.matchedTokens) / size
         let used = uses.indices.contains(row.server) ? uses[row.server] : [:]
         let shared = prompt.prefix { used[$0] != nil }.count
         return overlap * max(toPrefill, 0) + Double(used.count + prompt.count - shared)

@@ -58,8 +58,6 @@ struct Row {
     var heldTokens = 0
     /// Requests it sent there that have not ended, and their prompt tokens, before and after their first token.
     var own: Load
-    /// Prompt tokens not believed cached, of those of them without a first token.
-    var backlogTokens: Int
     /// As of the last probe.
     var reported: EngineLoad
     /// Milliseconds, by its filter.

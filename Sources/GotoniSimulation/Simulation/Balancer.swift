@@ -28,7 +28,6 @@ final class Balancer {
     var parked: [Int] = []
 
     private var reported: [EngineLoad]
-    private var backlog: [Int]
     private var failuresInRow: [Int]
     private var isDown: [Bool]
 
@@ -72,7 +71,6 @@ final class Balancer {
         prompt = try PromptDigests()
         chance = .stream(seed, 0xBA1A)
         reported = Array(repeating: EngineLoad(), count: count)
-        backlog = Array(repeating: 0, count: count)
         failuresInRow = Array(repeating: 0, count: count)
         isDown = Array(repeating: false, count: count)
     }
@@ -105,15 +103,13 @@ final class Balancer {
     }
 
     func firstToken(_ placement: Placement, now: Nanoseconds) throws(RouterError) {
-        backlog[placement.server] -= placement.uncachedTokens
         try router.firstToken(placement.ticket, now: now)
     }
 
-    /// `cachedTokens`: as the answer's usage says. `hadFirstToken`: whether `firstToken` was called.
+    /// `cachedTokens`: as the answer's usage says.
     func finish(
-        _ placement: Placement, _ outcome: Outcome, cachedTokens: Int?, hadFirstToken: Bool, now: Nanoseconds
+        _ placement: Placement, _ outcome: Outcome, cachedTokens: Int?, now: Nanoseconds
     ) throws(RouterError) {
-        if !hadFirstToken { backlog[placement.server] -= placement.uncachedTokens }
         if learnsFromAnswers, let cachedTokens {
             try router.observeCachedTokens(placement.ticket, UInt64(cachedTokens), now: now)
         }
@@ -169,9 +165,6 @@ final class Balancer {
 
     /// What the router's own invariants say; and after the last request nothing may be left open.
     func violation() -> String? {
-        if let server = backlog.indices.first(where: { backlog[$0] != 0 }) {
-            return "\(backlog[server]) tokens still wait at server \(server + 1)"
-        }
         if router.statistics().openTickets > 0 { return "\(router.statistics().openTickets) tickets are still open" }
         do throws(RouterError) {
             return try router.violation()?.description
@@ -195,7 +188,7 @@ final class Balancer {
     ) throws(RouterError) -> Int? {
         guard var rival else { return nil }
         var rows: [Row] = []
-        let (backlog, reported, promptTokens) = (backlog, reported, prompt.tokens)
+        let (reported, promptTokens) = (reported, prompt.tokens)
         do throws(RouterError) {
             let nobody: [ServerID] = []
             _ = try router.explain(prompt, Request(sessionKey: session), excluding: nobody.span, now: now) {
@@ -205,7 +198,7 @@ final class Balancer {
                 rows.append(
                     Row(
                         server: server, promptTokens: promptTokens, matchedTokens: candidate.matchedTokens,
-                        own: candidate.load, backlogTokens: backlog[server], reported: reported[server],
+                        own: candidate.load, reported: reported[server],
                         rtt: Double(candidate.rtt ?? 100_000_000) / 1e6,
                         forecast: rival.needsForecast ? forecast(server) : nil))
             }
@@ -241,10 +234,9 @@ final class Balancer {
         guard let ticket = decision.ticket else { throw .ticket }
         if predicts { try router.commit(ticket, now: now) }
         let server = Int(decision.server.rawValue)
-        let uncached = decision.promptTokens - decision.matchedTokens
-        backlog[server] += uncached
         let placement = Placement(
-            server: server, ticket: ticket, matchedTokens: decision.matchedTokens, uncachedTokens: uncached)
+            server: server, ticket: ticket, matchedTokens: decision.matchedTokens,
+            uncachedTokens: decision.promptTokens - decision.matchedTokens)
         rival?.placed(placement, tokens, now: now)
         return placement
     }

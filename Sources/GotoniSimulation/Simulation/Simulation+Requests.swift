@@ -143,7 +143,7 @@ extension Simulation {
         // With jitter the last message can overtake the first; then the first token came with it.
         if !flights[request].hasFirstToken { try firstToken(request) }
         try balancers[index].finish(
-            placement, .ok, cachedTokens: flights[request].cachedTokens, hadFirstToken: true, now: time)
+            placement, .ok, cachedTokens: flights[request].cachedTokens, now: time)
         results[request].lastToken = max(
             sinceScheduled(request) + leg(clientPath(request)), results[request].firstToken)
         let isHeard = clientIsReached(request) && !flights[request].isCutOff
@@ -158,7 +158,7 @@ extension Simulation {
         guard let placement = flights[request].placement else { return }
         let index = balancer(for: request)
         try balancers[index].finish(
-            placement, .failed, cachedTokens: nil, hadFirstToken: flights[request].hasFirstToken, now: time)
+            placement, .failed, cachedTokens: nil, now: time)
         let wasRefused = flights[request].wasRefused
         if !wasRefused {
             try balancers[index].observeFailure(placement.server, limit: scenario.failuresToDown, now: time)
@@ -194,8 +194,7 @@ extension Simulation {
         guard let peer = flights[request].peerPlacement else { return }
         flights[request].peerPlacement = nil
         try balancers[peer.server].finish(
-            peer, outcome, cachedTokens: outcome == .ok ? flights[request].cachedTokens : nil,
-            hadFirstToken: flights[request].cachedTokens != nil, now: time)
+            peer, outcome, cachedTokens: outcome == .ok ? flights[request].cachedTokens : nil, now: time)
         try tryParked(peer.server)
     }
 

@@ -149,6 +149,7 @@ class gotoni_server_info(Structure):
     kv_blocks_stored: _u64
     kv_blocks_removed: _u64
     kv_blocks_orphaned: _u64
+    owed_tokens: _u64
 
 
 gotoni_server_add = _function("gotoni_server_add", _status, _router, POINTER(gotoni_server), c_uint64)
@@ -223,6 +224,7 @@ class gotoni_candidate(Structure):
     running_cost_ns: _i64
     metrics_known: _u32
     chosen: _u32
+    owed_tokens: _u64
 
 
 GOTONI_FINISH_OK = 0

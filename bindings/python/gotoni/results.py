@@ -135,6 +135,8 @@ class Candidate:
     running_cost_ns: int
     metrics_known: bool
     """False: foreign load is priced by the mean of the servers that report theirs."""
+    owed_tokens: int
+    """Of the queued tokens, those not believed cached: prefill still to be done."""
 
     cost_ms = _Milliseconds("cost_ns")
     rtt_cost_ms = _Milliseconds("rtt_cost_ns")
@@ -190,6 +192,8 @@ class ServerInfo:
     kv_blocks_stored: int
     kv_blocks_removed: int
     kv_blocks_orphaned: int
+    owed_tokens: int
+    """Of the queued tokens, those not believed cached: prefill still to be done."""
 
     @property
     def rtt_ms(self) -> Optional[float]:
