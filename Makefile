@@ -17,6 +17,7 @@ LB      := $(BIN)/gotoni-lb
 ENGINE  := $(BIN)/gotoni-engine
 PROGRAMS := gotoni gotoni-proxy gotoni-lb gotoni-engine
 VENV    := .venv
+GUIDELLM := .venv-guidellm
 VPYTHON := $(VENV)/bin/python
 STAGE   := $(BUILD)/stage
 CORE_SOURCES    := $(shell find Sources/C* Sources/GotoniCore -type f) Package.swift
@@ -138,7 +139,19 @@ bench-simulator: $(GOTONI)
 bench-validity: $(GOTONI) $(VENV)/validity-ready
 	@$(VPYTHON) benchmark/validity/validate.py --gotoni $(GOTONI) --out $(BUILD)/validity $(ARGS)
 
-## bench-peers       gotoni-proxy beside smg, sglang-router, vllm-router, Envoy and haproxy (15 minutes, quiet machine)
+## bench-real        routers before real engines behind real distances: TTFT (an hour and a half, quiet; ARGS=--quick: a minute)
+.PHONY: bench-real
+bench-real: $(PROXY) $(VENV)/real-ready
+	@scripts/check-deps peers
+	@benchmark/real/run --gotoni-proxy $(PROXY) --json $(BUILD)/real/real.json $(ARGS)
+
+## bench-guidellm    GuideLLM over the policies, on this machine or yours (ARGS='--proxy URL --profile all --seeds 1,2,3')
+.PHONY: bench-guidellm
+bench-guidellm: $(LB) $(GUIDELLM)/ready
+	@benchmark/run_guidellm.sh --python $(GUIDELLM)/bin/python --bin $(BIN) --out $(BUILD)/guidellm $(ARGS)
+	@$(GUIDELLM)/bin/python benchmark/report.py $(BUILD)/guidellm --plots $(BUILD)/guidellm/plots
+
+## bench-peers       gotoni-proxy beside smg, sglang-router, vllm-router, Dynamo, Envoy and haproxy (15 minutes, quiet machine)
 .PHONY: bench-peers
 bench-peers: $(PROXY) $(VENV)/plot-ready
 	@scripts/check-deps peers
@@ -222,6 +235,18 @@ test-format: | deps
 	$(say) "format"
 	@swift format lint --strict --recursive --configuration .swift-format $(FORMATTED) && echo "formatted"
 
+## test-benchmarks   the benchmark kit: every script on real programs, small (three minutes)
+.PHONY: test-benchmarks
+test-benchmarks: $(SO) $(LB) $(VENV)/geo-ready $(VENV)/real-ready $(VENV)/forms-ready $(GUIDELLM)/ready
+	@scripts/check-deps peers
+	@$(MAKE) --no-print-directory -j2 --output-sync=target $(addprefix test-benchmark-,real sweep geo peers forms)
+
+.PHONY: $(addprefix test-benchmark-,geo peers real forms sweep)
+$(addprefix test-benchmark-,geo peers real forms):
+	@$(HERE) $(VPYTHON) -m pytest -q -p no:cacheprovider $(patsubst test-benchmark-%,benchmark/%,$@)
+test-benchmark-sweep:
+	@GOTONI_BIN=$(abspath $(BIN)) $(GUIDELLM)/bin/python -m pytest -q -p no:cacheprovider benchmark/sweep
+
 ## test-unit         the core against naive models; SEED=n repeats one seed of a property test
 .PHONY: test-unit
 test-unit: | deps
@@ -289,7 +314,8 @@ test-integration: $(SO) $(TOKENIZER_SO) $(GOTONI) $(VENV)/ready $(VENV)/tokenize
 	@Tests/gotoniTests/run-cluster --programs $(BIN) --python $(VPYTHON) --build $(BUILD)/gotoni-cluster-tests
 	$(say) "meshes of nodes, each in front of an engine"
 	@Tests/gotoni-lbTests/run --lb $(LB) --engine $(ENGINE) --proxy $(PROXY) --python $(VPYTHON) --build $(BUILD)/lb-tests
-	@$(VPYTHON) -m pytest -q -p no:cacheprovider benchmark/forms
+	$(say) "the benchmark kit"
+	@$(MAKE) --no-print-directory test-benchmarks
 	$(say) "chaos, the small one"
 	@Tests/gotoni-proxyTests/chaos --proxy $(PROXY) --engine $(ENGINE) --requests 5000 --out $(BUILD)/chaos-small
 	$(say) "the live page in a browser"
@@ -373,6 +399,25 @@ $(VENV)/modal-ready: Tests/gotoniTests/requirements-modal.txt | $(VENV)/made
 $(VENV)/forms-ready: benchmark/forms/requirements.txt | $(VENV)/made
 	$(say) "aiohttp and matplotlib, into $(VENV)"
 	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(VENV)/geo-ready: benchmark/geo/requirements.txt | $(VENV)/made
+	$(say) "aiohttp and pyarrow, into $(VENV)"
+	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(VENV)/real-ready: benchmark/real/requirements.txt | $(VENV)/made
+	$(say) "llama.cpp's server and what makes a model for it, into $(VENV)"
+	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+# Of its own, because GuideLLM wants other versions of the same packages.
+$(GUIDELLM)/ready: benchmark/sweep/requirements-guidellm.txt
+	@scripts/check-deps
+	$(say) "GuideLLM without PyTorch, into $(GUIDELLM) (500 MB, a minute or two)"
+	@$(PYTHON) -m venv $(GUIDELLM)
+	@$(GUIDELLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	@$(GUIDELLM)/bin/python -m pip install --quiet --disable-pip-version-check $(shell grep ^pytest bindings/python/requirements-dev.txt)
 	@touch $@
 
 $(VENV)/perfetto-ready: Tests/gotoni-lbTests/perfetto-requirements.txt | $(VENV)/made

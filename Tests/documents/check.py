@@ -61,7 +61,7 @@ def make_targets() -> list[str]:
 
 def links() -> list[str]:
     problems = []
-    for document in [*ROOT.glob("*.md"), ROOT / "Sources/README.md", ROOT / "benchmark/README.md"]:
+    for document in [*ROOT.glob("*.md"), ROOT / "Sources/README.md", *ROOT.glob("benchmark/**/README.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
             if not (document.parent / target).exists():
                 problems.append(f"{document.relative_to(ROOT)}: {target}")

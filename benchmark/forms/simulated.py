@@ -17,7 +17,7 @@ HOME = "gorgo-v1@nodes:running_threshold=1000000"
 # A node of the simulator hears of its peers' load in requests. gotoni-lb tells tokens; the workload's mean prompt in the place
 # of the prior of 500 comes near to that.
 TOLD = ":tokens_per_request_prior=8000"
-# What newcomers are charged for those before them: benchmark/README.md, What the terms are worth.
+# What newcomers are charged for those before them: benchmark/simulation/README.md, What the terms are worth.
 LOW = ":queued_weight=0.1:running_cost_factor=0.02"
 POLICIES = {
     "gorgo": "gorgo, proxy",

@@ -94,8 +94,11 @@ def run(options: argparse.Namespace, field: list[contestants.Contestant]) -> int
         try:
             rate = options.ms_per_token or round(world.milliseconds_per_token(fleet, network, logs), 3)
             say(f"an engine alone prefills a token in {rate:g} ms")
-            setting = Setting(0, [], logs, BUILD / "peers-venv", options.gotoni_proxy, 1,
-                              ["--ms-per-token", f"{rate:g}", "--log-level", "notice", *options.gotoni_option])
+            setting = Setting(
+                port=0, servers=[], registered=None, folder=logs, venvs=BUILD / "peers-venv",
+                gotoni_proxy=options.gotoni_proxy, gotoni_threads=1,
+                gotoni_options=["--ms-per-token", f"{rate:g}", "--log-level", "notice", *options.gotoni_option],
+            )
             began = time.monotonic()
             runs = [(repetition, each) for repetition in range(options.repetitions)
                     for each in in_order(field, options.seed, repetition)]

@@ -7,15 +7,14 @@ import pathlib
 import sys
 from typing import Any, Sequence
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "peers"))
+sys.path += [str(pathlib.Path(__file__).resolve().parent.parent / name) for name in ("peers", "sweep")]
 
+from intervals import over_seeds  # noqa: E402
 from statistics_of import median, percentile  # noqa: E402
 
 Result = dict[str, Any]
 OURS = "gotoni gorgo"
 FIGURES = ("mean", "p50", "p90", "p99")
-# Student's t at 97.5 %, by degrees of freedom; beyond the list the normal's.
-STUDENT = (math.inf, 12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
 
 
 def figures(result: Result) -> dict[str, float]:
@@ -100,14 +99,9 @@ def spread(values: Sequence[float]) -> str:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """The mean and half of its 95 % interval; NaN for the latter of a single value."""
-    count = len(values)
-    mean = sum(values) / count
-    if count < 2:
-        return mean, math.nan
-    deviation = math.sqrt(sum((each - mean) ** 2 for each in values) / (count - 1))
-    t = STUDENT[count - 1] if count - 1 < len(STUDENT) else 1.96
-    return mean, t * deviation / math.sqrt(count)
+    """The mean and half of Student's 95 % interval; NaN for the latter of a single value."""
+    found = over_seeds(values)
+    return found.value, found.high - found.value
 
 
 def of(results: Sequence[Result], name: str) -> list[Result]:

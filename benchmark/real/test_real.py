@@ -82,7 +82,7 @@ def test_ratios_compare_within_a_repetition() -> None:
 
 def test_the_interval_is_students() -> None:
     mean, half = tables.interval([1.0, 2.0, 3.0, 4.0, 5.0])
-    assert mean == 3 and half == pytest.approx(2.78 * math.sqrt(2.5 / 5))
+    assert mean == 3 and half == pytest.approx(2.776 * math.sqrt(2.5 / 5))
     assert math.isnan(tables.interval([1.0])[1])
 
 
