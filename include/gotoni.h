@@ -270,7 +270,7 @@ typedef struct gotoni_decision {
     uint64_t matched_tokens;  /* of these, believed cached on the chosen server */
     int64_t cost_ns;          /* GORGO cost of the chosen server, whatever the policy: the sum of the next four */
     int64_t rtt_cost_ns;      /* rtt_weight x round trip time (or the prior, when unknown) */
-    int64_t prefill_cost_ns;  /* ms_per_token x (prompt_tokens - matched_tokens) */
+    int64_t prefill_cost_ns;  /* ms_per_token x (prompt_tokens - matched_tokens + eviction_weight x evicted tokens) */
     int64_t queued_cost_ns;   /* ms_per_token x queued_weight x owed tokens */
     int64_t running_cost_ns;  /* ms_per_token x running_cost_factor x (queued + running tokens) */
     uint32_t policy;          /* the policy in force, GOTONI_POLICY_* */
@@ -305,6 +305,7 @@ typedef struct gotoni_candidate {
     uint32_t metrics_known;   /* 0: foreign load is priced by the mean of the servers that report theirs */
     uint32_t chosen;          /* 1 on the row the decision names */
     uint64_t owed_tokens;     /* of queued_tokens, those not believed cached: prefill still to be done */
+    uint64_t evicted_tokens;  /* what this prompt would drive out of a cache that is full: 0 while it has room */
 } gotoni_candidate;
 
 /* How a request ended. */
@@ -480,9 +481,10 @@ gotoni_status gotoni_prefix_stats_get(gotoni_router *router, gotoni_prefix_stats
 /* How a server is chosen among the eligible. Ties are broken by the seeded generator. */
 enum {
     GOTONI_POLICY_GORGO = 1,            /* "gorgo": lowest cost (the default):
-                                         *   rtt_weight x rtt + ms_per_token x (uncached + queued_weight x owed
-                                         *   + running_cost_factor x in flight): uncached tokens of this prompt, those
-                                         *   of the requests that wait there, prompt tokens of all requests there */
+                                         *   rtt_weight x rtt + ms_per_token x (uncached + eviction_weight x evicted
+                                         *   + queued_weight x owed + running_cost_factor x in flight): uncached tokens
+                                         *   of this prompt, those it drives out of a full cache, uncached ones of the
+                                         *   requests that wait there, prompt tokens of all requests there */
     GOTONI_POLICY_PREFIX_TREE = 2,      /* "prefix-tree": longest match, then least load */
     GOTONI_POLICY_LEAST_LOAD = 3,       /* "least-load" (or "least-loaded"): fewest tokens queued + running, then
                                          *   fewest requests */
@@ -517,7 +519,8 @@ enum {
     GOTONI_KNOB_RTT_EXCESS_ALPHA = 7,        /* weight of the newest excess, 0 to 1 [0.3] */
     GOTONI_KNOB_METRICS_TTL_MS = 8,          /* how long a metrics observation counts, ms [5,000] */
     GOTONI_KNOB_TOKENS_PER_REQUEST_PRIOR = 9,/* tokens of a foreign request whose size is unknown [500] */
-    GOTONI_KNOB_TICKET_SILENCE_MS = 10       /* silence after which a ticket is ended, ms [600,000] */
+    GOTONI_KNOB_TICKET_SILENCE_MS = 10,      /* silence after which a ticket is ended, ms [600,000] */
+    GOTONI_KNOB_EVICTION_WEIGHT = 11         /* [0.5] */
 };
 
 typedef struct gotoni_knob_info {

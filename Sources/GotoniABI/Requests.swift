@@ -182,5 +182,6 @@ extension gotoni_candidate {
         running_cost_ns = candidate.cost.running
         metrics_known = candidate.metricsKnown ? 1 : 0
         owed_tokens = candidate.load.owedTokens
+        evicted_tokens = UInt64(candidate.evictedTokens)
     }
 }

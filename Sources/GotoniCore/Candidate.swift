@@ -17,6 +17,8 @@ public struct Candidate: Sendable, BitwiseCopyable {
     /// Prompt tokens believed cached there, and the rest.
     public var matchedTokens: Int
     public var uncachedTokens: Int
+    /// Tokens that this prompt would drive out of its cache.
+    public var evictedTokens: Int
     /// Ours and, as far as metrics tell, that of other routers.
     public var load: Load
     /// Nanoseconds; nil: unknown.
@@ -33,6 +35,8 @@ struct CandidateTable: ~Copyable {
     let standing: UnsafePointer<Int64>
     let least: UnsafePointer<Int64>
     let unknown: UnsafePointer<UInt8>
+    /// By slot: what the trie believes it to hold, and how much it may.
+    let holders: UnsafePointer<PrefixTrie.Holder>
     /// From `Matches`: blocks by slot, the slots that hold more than `wideDepth`.
     let matched: UnsafePointer<UInt32>
     let listed: UnsafePointer<Slot>
@@ -42,6 +46,7 @@ struct CandidateTable: ~Copyable {
     /// Rows that may be chosen.
     let count: Int
     let promptTokens: Int
+    let promptBlocks: Int
     let blockTokens: Int
     let rates: CostRates
     let foreignPrior: Load
@@ -56,8 +61,15 @@ struct CandidateTable: ~Copyable {
     @inline(__always) func cost(_ slot: Int) -> Int64 {
         // A match is of whole blocks, so it never passes the prompt.
         let uncached = promptTokens &- Int(matched[slot]) &* blockTokens
-        let cost = saturatingSum(standing[slot], GorgoCost.prefill(uncached, rates))
+        let evicted = evictedTokens(slot, matched: Int(matched[slot]))
+        let cost = saturatingSum(standing[slot], GorgoCost.prefill(uncached, evicted: evicted, rates))
         return unknown[slot] == 0 ? cost : saturatingSum(cost, priorCost)
+    }
+
+    /// What the blocks behind `matched` of this prompt would drive out.
+    @inline(__always) func evictedTokens(_ slot: Int, matched: Int) -> Int {
+        let room = max(holders[slot].capacity &- holders[slot].blocks, 0)
+        return max(promptBlocks &- matched &- room, 0) &* blockTokens
     }
 
     func load(_ slot: Int) -> Load { rows[slot].load(prior: foreignPrior) }
@@ -65,15 +77,19 @@ struct CandidateTable: ~Copyable {
     subscript(slot: Int) -> Candidate {
         let row = rows[slot]
         let isExcluded = matched[slot] == Matches.excluded
-        let matchedTokens = isExcluded ? 0 : Int(matched[slot]) * blockTokens
+        let matchedBlocks = isExcluded ? 0 : Int(matched[slot])
+        let matchedTokens = matchedBlocks * blockTokens
+        let evictedTokens = evictedTokens(slot, matched: matchedBlocks)
         let load = load(slot)
         let atLimit = row.own.requests >= UInt64(row.maxRequests)
         return Candidate(
             server: row.id,
             verdict: row.state != .up ? .notUp : isExcluded ? .excluded : atLimit ? .atLimit : .eligible,
-            matchedTokens: matchedTokens, uncachedTokens: promptTokens - matchedTokens, load: load, rtt: row.rtt,
+            matchedTokens: matchedTokens, uncachedTokens: promptTokens - matchedTokens,
+            evictedTokens: evictedTokens, load: load, rtt: row.rtt,
             metricsKnown: row.metricsKnown,
-            cost: GorgoCost(rtt: row.rtt, uncached: promptTokens - matchedTokens, load: load, rates: rates))
+            cost: GorgoCost(
+                rtt: row.rtt, uncached: promptTokens - matchedTokens, evicted: evictedTokens, load: load, rates: rates))
     }
 
     /// The eligible slot with the smallest key; among equals each with the same chance. There must be one.
@@ -93,7 +109,7 @@ struct CandidateTable: ~Copyable {
             let slot = Int(listed[index])
             if isEligible(slot) { best.consider(slot, cost(slot), &chance) }
         }
-        let rest = GorgoCost.prefill(promptTokens &- Int(wideDepth) &* blockTokens, rates)
+        let rest = GorgoCost.prefill(promptTokens &- Int(wideDepth) &* blockTokens, evicted: 0, rates)
         for first in stride(from: 0, to: slots, by: ServerTable.slotsPerLeast) {
             let least = least[first / ServerTable.slotsPerLeast]
             guard least != ServerTable.notEligible else { continue }

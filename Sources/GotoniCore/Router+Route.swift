@@ -74,7 +74,7 @@ extension Router {
             if servers.standing[Int(slot)] != ServerTable.notEligible { count -= 1 }
         }
         return servers.candidates(
-            matches, count: count, prompt: prompt, blockTokens: configuration.blockTokens,
+            matches, trie.holders, count: count, prompt: prompt, blockTokens: configuration.blockTokens,
             sessionKey: request.sessionKey)
     }
 

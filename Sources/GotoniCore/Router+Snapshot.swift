@@ -116,8 +116,10 @@ extension Router {
     private mutating func read(_ input: inout ByteReader) throws(RouterError) {
         guard let policy = PolicyID(rawValue: try input.get(UInt32.self)) else { throw .snapshot }
         self.policy = policy
-        guard try input.get(UInt32.self) == UInt32(Knob.allCases.count) else { throw .snapshot }
-        for knob in Knob.allCases { try set(knob, to: try input.getDouble()) }
+        // An older snapshot has fewer: the others stay as they are.
+        let knobs = Int(try input.get(UInt32.self))
+        guard knobs <= Knob.allCases.count else { throw .snapshot }
+        for knob in Knob.allCases.prefix(knobs) { try set(knob, to: try input.getDouble()) }
         chance.random.state = try input.get(UInt64.self)
         chance.turn = try input.get(UInt64.self)
         let serverCount = Int(try input.get(UInt32.self))

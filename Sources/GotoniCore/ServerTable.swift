@@ -147,7 +147,7 @@ struct ServerTable: ~Copyable {
         guard row.pointee.isUsed, row.pointee.state == .up, row.pointee.own.requests < UInt64(row.pointee.maxRequests)
         else { return Self.notEligible }
         let load = row.pointee.load(prior: Load())
-        return GorgoCost(rtt: row.pointee.rtt, uncached: 0, load: load, rates: rates).total
+        return GorgoCost(rtt: row.pointee.rtt, uncached: 0, evicted: 0, load: load, rates: rates).total
     }
 
     // MARK: Load of other routers
@@ -198,18 +198,20 @@ struct ServerTable: ~Copyable {
 
     // MARK: Table of candidates
 
-    /// A view for one decision among `count` eligible servers.
+    /// A view for one decision among `count` eligible servers; `holders` are the trie's.
     func candidates(
-        _ matches: borrowing Matches, count: Int, prompt: borrowing PromptDigests, blockTokens: Int, sessionKey: UInt64
+        _ matches: borrowing Matches, _ holders: borrowing Buffer<PrefixTrie.Holder>, count: Int,
+        prompt: borrowing PromptDigests, blockTokens: Int, sessionKey: UInt64
     ) -> CandidateTable {
         let prior = foreignPrior
-        let priorCost = GorgoCost(rtt: 0, uncached: 0, load: prior, rates: rates).total
+        let priorCost = GorgoCost(rtt: 0, uncached: 0, evicted: 0, load: prior, rates: rates).total
         return CandidateTable(
             rows: UnsafePointer(rows.base), standing: UnsafePointer(standing.base),
             least: UnsafePointer(least.base), unknown: UnsafePointer(unknown.base),
-            matched: UnsafePointer(matches.blocks.base), listed: UnsafePointer(matches.listed.base),
+            holders: UnsafePointer(holders.base), matched: UnsafePointer(matches.blocks.base),
+            listed: UnsafePointer(matches.listed.base),
             listedCount: matches.count, wideDepth: matches.wideDepth, slots: highWater, count: count,
-            promptTokens: prompt.tokens,
+            promptTokens: prompt.tokens, promptBlocks: prompt.blocks,
             blockTokens: blockTokens,
             rates: rates, foreignPrior: prior, priorCost: priorCost, sessionKey: sessionKey)
     }

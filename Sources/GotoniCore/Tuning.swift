@@ -11,6 +11,7 @@ public enum Knob: UInt32, CaseIterable, Sendable {
     case metricsTTLMs = 8
     case tokensPerRequestPrior = 9
     case ticketSilenceMs = 10
+    case evictionWeight = 11
 
     public struct Info: Sendable {
         public let name: StaticString
@@ -71,6 +72,11 @@ public enum Knob: UInt32, CaseIterable, Sendable {
             Info(
                 name: "ticket_silence_ms", unit: "ms", meaning: "silence after which a ticket is ended",
                 defaultValue: 600_000, bounds: 1...86_400_000)
+        case .evictionWeight:
+            Info(
+                name: "eviction_weight", unit: "",
+                meaning: "share of what a prompt drives out of a full cache that is asked for again",
+                defaultValue: 0.5, bounds: 0...1_000)
         }
     }
 
@@ -85,7 +91,7 @@ public enum Knob: UInt32, CaseIterable, Sendable {
 
 /// The values in force, and the cost rates that follow from them.
 struct Tuning: BitwiseCopyable {
-    private var values: InlineArray<11, Double> = InlineArray(repeating: 0)
+    private var values: InlineArray<12, Double> = InlineArray(repeating: 0)
 
     /// Nanoseconds per token of each kind, and of the round trip: cost is computed in whole nanoseconds, so that it is
     /// the same on every machine.
@@ -113,6 +119,7 @@ struct Tuning: BitwiseCopyable {
     private mutating func derive() {
         let perToken = self[.msPerToken] * 1_000_000
         rates.prefill = Int64(perToken.rounded())
+        rates.evicted = Int64((perToken * self[.evictionWeight]).rounded())
         rates.queued = Int64((perToken * self[.queuedWeight]).rounded())
         rates.running = Int64((perToken * self[.runningCostFactor]).rounded())
         let millionths = Int64((self[.rttWeight] * 1_000_000).rounded())

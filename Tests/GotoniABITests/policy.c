@@ -288,7 +288,7 @@ static void the_seed_decides_chance_and_nothing_else_does(void) {
 /* ----- knobs ----- */
 
 static void every_knob_describes_itself_and_starts_at_its_default(void) {
-    const double defaults[] = { 0.094, 1, 0.5, 0.1, 100, 60000, 0.3, 5000, 500, 600000 };
+    const double defaults[] = { 0.094, 1, 0.5, 0.1, 100, 60000, 0.3, 5000, 500, 600000, 0.5 };
     gotoni_router *router = router_with(0);
     uint32_t knob = 1;
     for (;; knob += 1) {

@@ -22,6 +22,50 @@ import Testing
         #expect(decision.cost.total == 366_000_000)
     }
 
+    /// A server of 100 tokens holds 80: a prompt of 50, 10 of them cached there, drives out 20, and half of that is charged.
+    @Test func whatAPromptDrivesOutIsPartOfItsPrefill() throws {
+        let test = try RouterUnderTest(servers: 2)
+        for (server, capacity) in [(UInt64(1), UInt64(100)), (2, 10)] {
+            let configuration = ServerConfiguration(id: ServerID(server), kvCapacityTokens: capacity)
+            try test.router.update(configuration, now: test.now)
+        }
+        try test.insert(Array(0..<80), on: 1)
+        let prompt = Array(0..<10) + Array(1_000..<1_040) as [UInt32]
+        let rows = try test.explain(prompt).rows
+        #expect(rows.map(\.evictedTokens) == [20, 40])
+        // 0.094 ms · (40 + 0.5 · 20) and · (50 + 0.5 · 40): of the ten tokens of room the rest is driven out.
+        #expect(rows.map(\.cost.prefill) == [4_700_000, 6_580_000])
+        try test.router.set(.evictionWeight, to: 0)
+        #expect(try test.explain(prompt).rows.map(\.cost.prefill) == [3_760_000, 4_700_000])
+        #expect(try test.explain(Array(0..<80)).rows[0].evictedTokens == 0, "what is cached drives nothing out")
+    }
+
+    /// Conversations that come in turn, more than one cache can hold but not more than all: none is driven out before it is
+    /// asked again. Without the price for that all go to the nearest, and nothing is ever found.
+    @Test func smallCachesAreFilledInTurn() throws {
+        func found(evictionWeight: Double) throws -> Int {
+            let test = try RouterUnderTest(servers: 3)
+            try test.router.set(.evictionWeight, to: evictionWeight)
+            for server in UInt64(1)...3 {
+                let configuration = ServerConfiguration(id: ServerID(server), kvCapacityTokens: 2_000)
+                try test.router.update(configuration, now: test.now)
+                try test.observeRTT(server, milliseconds: Double(server))
+            }
+            var found = 0
+            for turn in 0..<4 {
+                for conversation in 0..<6 {
+                    let tokens = 800 + 20 * turn
+                    let decision = try test.route((0..<tokens).map { UInt32(conversation * 10_000 + $0) })
+                    try test.router.finish(decision.ticket!, .ok, now: test.now)
+                    found += decision.matchedTokens
+                }
+            }
+            return found
+        }
+        #expect(try found(evictionWeight: 0) == 0)
+        #expect(try found(evictionWeight: 0.5) == 6 * (800 + 820 + 840))
+    }
+
     /// What is owed follows the requests: their uncached tokens from route to first token, and what an engine reports beyond.
     @Test func onlyPrefillThatIsStillToBeDoneIsOwed() throws {
         let test = try RouterUnderTest(servers: 1)

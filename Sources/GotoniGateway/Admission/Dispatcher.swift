@@ -352,6 +352,15 @@ final class Dispatcher: Sendable {
         return limit > before
     }
 
+    /// Tokens of so many prompts of the mean length; nil while few have come.
+    func tokens(ofPrompts count: Int) -> Int? {
+        let statistics = try? router.withRouter { (router) throws(RouterError) in router.statistics() }
+        guard let statistics, statistics.routed >= Self.fewPrompts else { return nil }
+        return max(count * Int(clamping: statistics.promptTokens / statistics.routed), 1)
+    }
+
+    private static let fewPrompts = 4
+
     private func tellLimit(_ server: Server, now: Nanoseconds) {
         let (limit, capacity) = server.state.withLockedValue {
             ($0.limitInForce, $0.report?.kvCapacityTokens ?? $0.node?.kvCapacityTokens)

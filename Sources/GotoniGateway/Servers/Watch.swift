@@ -81,13 +81,18 @@ struct Watch: Sendable {
     private func poll(_ pools: NIOLoopBoundBox<UpstreamPool?>) async {
         var known: String? = dispatcher.configuration.metricsPath
         var lastFound: Nanoseconds?
+        var slots: Int?
         while !Task.isCancelled {
             var found = false
             for path in known.map({ [$0] }) ?? Self.paths {
                 guard let answer = try? await get(path, pools), answer.status == 200,
-                    let report = Self.read(path, answer)
+                    var report = Self.read(path, answer)
                 else { continue }
                 found = true
+                if report.kind == .llamacpp {
+                    if slots == nil { slots = await promptSlots(pools) }
+                    report.kvCapacityTokens = slots.flatMap(dispatcher.tokens(ofPrompts:))
+                }
                 known = path
                 let now = Clock.now()
                 lastFound = now
@@ -101,11 +106,13 @@ struct Watch: Sendable {
                     return before.map { $0 != report.incarnation ?? $0 } ?? false
                 }
                 if hasRestarted, server.role == .local { dispatcher.mesh?.forget() }
+                let metrics = report.metrics
                 try? dispatcher.router.withRouter { (router) throws(RouterError) in
-                    try router.observeMetrics(server.id, report.metrics, now: now)
+                    try router.observeMetrics(server.id, metrics, now: now)
                 }
                 break
             }
+            if !found { slots = nil }  // it may come back as another
             if !found, known != dispatcher.configuration.metricsPath { known = nil }
             // An engine without metrics is asked again, but not all the time; one that has just had some may restart.
             let interval = dispatcher.configuration.metricsInterval
@@ -113,6 +120,11 @@ struct Watch: Sendable {
             let mayReturn = lastFound.map { Clock.now().since($0) < seldom } ?? false
             await pause(found || mayReturn ? interval : max(interval, seldom))
         }
+    }
+
+    private func promptSlots(_ pools: NIOLoopBoundBox<UpstreamPool?>) async -> Int? {
+        guard let answer = try? await get("/props", pools), answer.status == 200 else { return nil }
+        return answer.body.withUnsafeReadableBytes { LlamaCppProperties($0)?.slots }
     }
 
     private static func read(_ path: String, _ answer: Fetch.Answer) -> EngineReport? {

@@ -225,6 +225,7 @@ class gotoni_candidate(Structure):
     metrics_known: _u32
     chosen: _u32
     owed_tokens: _u64
+    evicted_tokens: _u64
 
 
 GOTONI_FINISH_OK = 0

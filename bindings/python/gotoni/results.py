@@ -137,6 +137,8 @@ class Candidate:
     """False: foreign load is priced by the mean of the servers that report theirs."""
     owed_tokens: int
     """Of the queued tokens, those not believed cached: prefill still to be done."""
+    evicted_tokens: int
+    """What this prompt would drive out of a cache that is full."""
 
     cost_ms = _Milliseconds("cost_ns")
     rtt_cost_ms = _Milliseconds("rtt_cost_ns")
