@@ -123,7 +123,7 @@ bench-micro: $(SO) $(VENV)/bench-ready
 	@$(VPYTHON) benchmark/micro/bench.py --library $(SO) --include include --build $(BUILD)/bench \
 		--out $(BUILD)/bench-micro.json $(ARGS)
 
-## bench-simulation  the results of benchmark/README.md with plots, in build/simulation (TRACES=folder with Mooncake's traces)
+## bench-simulation  the results of benchmark/simulation/README.md with plots, in build/simulation (TRACES=folder with Mooncake's traces)
 .PHONY: bench-simulation
 bench-simulation: $(GOTONI) $(VENV)/plot-ready
 	@benchmark/simulation/run --gotoni $(GOTONI) --python $(VPYTHON) --out $(BUILD)/simulation $(if $(TRACES),--traces $(TRACES))
@@ -147,9 +147,12 @@ bench-real: $(PROXY) $(VENV)/real-ready
 
 ## bench-guidellm    GuideLLM over the policies, on this machine or yours (ARGS='--proxy URL --profile all --seeds 1,2,3')
 .PHONY: bench-guidellm
+bench-guidellm: OUT ?= $(BUILD)/guidellm-$(shell date +%Y%m%d-%H%M%S)
 bench-guidellm: $(LB) $(GUIDELLM)/ready
-	@benchmark/run_guidellm.sh --python $(GUIDELLM)/bin/python --bin $(BIN) --out $(BUILD)/guidellm $(ARGS)
-	@$(GUIDELLM)/bin/python benchmark/report.py $(BUILD)/guidellm --plots $(BUILD)/guidellm/plots
+	@benchmark/run_guidellm.sh --python $(GUIDELLM)/bin/python --bin $(BIN) --out $(OUT) $(ARGS); status=$$?; \
+		if [ $$status -lt 2 ] && [ -e $(OUT)/runs.jsonl ]; then \
+			$(GUIDELLM)/bin/python benchmark/report.py $(OUT) --plots $(OUT)/plots || status=$$?; \
+		fi; exit $$status
 
 ## bench-peers       gotoni-proxy beside smg, sglang-router, vllm-router, Dynamo, Envoy and haproxy (15 minutes, quiet machine)
 .PHONY: bench-peers

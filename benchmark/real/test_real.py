@@ -7,13 +7,14 @@ import math
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
 import contestants
 import load
 import pytest
-import real
+import runs
 import tables
 from processes import BenchError
 
@@ -50,7 +51,7 @@ def test_a_file_that_is_no_trace_is_refused(line: str, tmp_path: pathlib.Path) -
 
 def test_every_repetition_has_an_order_of_its_own_and_all_contestants() -> None:
     field = list(contestants.FIELD.values())
-    orders = [[each.name for each in real.in_order(field, 1, repetition)] for repetition in range(5)]
+    orders = [[each.name for each in runs.in_order(field, 1, repetition)] for repetition in range(5)]
     assert len({tuple(order) for order in orders}) == 5
     assert all(sorted(order) == sorted(contestants.FIELD) for order in orders)
 
@@ -151,8 +152,28 @@ def test_a_quick_run_measures_three_routers_on_real_engines_and_leaves_nothing(t
         counted = sum(engine["prefilled"] + engine["cached"] for engine in each["engines"])
         assert counted == prompt, "the engines counted what the answers say"
         assert sum(record["cached_tokens"] for record in each["records"]) == sum(e["cached"] for e in each["engines"])
+        if each["contestant"].startswith("gotoni"):
+            mean = prompt * 1.25 / len(each["records"])  # a word has 5 bytes, a token is taken for 4
+            assert all(4 * mean / 3 < capacity < 4 * mean * 3 for capacity in each["believed_capacity"]), "four prompts"
     assert out.with_suffix(".md").read_text().count("gotoni gorgo") >= 1 and out.with_suffix(".png").stat().st_size > 10_000
     assert processes_with("benchmark/validity/engine.py") == before
+
+
+@needs_tun
+@pytest.mark.skipif(not PROXY.exists(), reason="no build/bin/gotoni-proxy: make bin")
+def test_an_interrupted_run_ends_everything_that_it_started(tmp_path: pathlib.Path) -> None:
+    pytest.importorskip("xllamacpp")
+    before = processes_with("benchmark/validity/engine.py"), processes_with("delayer.py")
+    command = [sys.executable, str(HERE / "real.py"), "--json", str(tmp_path / "x.json"), "--quick", "--ms-per-token", "0.4",
+               "--gotoni-proxy", str(PROXY)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = [next(line for line in process.stderr if line.startswith("1 of "))]
+        process.send_signal(signal.SIGINT)
+        said += process.stderr.readlines()
+        assert process.wait(30) == 130, said
+    assert "Traceback" not in "".join(said)
+    assert (processes_with("benchmark/validity/engine.py"), processes_with("delayer.py")) == before
 
 
 def processes_with(text: str) -> set[str]:

@@ -46,6 +46,11 @@ class World:
         for each in self.programs:
             each.check()
 
+    def believed_capacity(self) -> list[int]:
+        """Tokens that gotoni-proxy believes each engine to remember."""
+        with urllib.request.urlopen(f"{self.url}/proxy/status", timeout=5) as answer:
+            return [server["kv_capacity_tokens"] for server in json.load(answer)["servers"]]
+
 
 class Network:
     """A namespace for each engine, and the way to it. Lives as long as its programs."""
@@ -97,7 +102,7 @@ def world(fleet: Fleet, network: Network, contestant: Contestant, setting: Setti
         url = f"http://127.0.0.1:{port}"
         until(lambda: contestant.is_ready(url), router, contestant.name)
         time.sleep(SETTLE_S)
-        yield World(url, urls, router, started)
+        yield World(url, urls, router, [*network.programs, *started])
     finally:
         for each in reversed(started):
             each.stop()
@@ -161,7 +166,7 @@ def milliseconds_per_token(fleet: Fleet, network: Network, logs: pathlib.Path) -
             record = load.replay(url, [request], [load.body(request, 0)])[0]
             if record.ttft_ms is None:
                 raise BenchError(f"the engine did not answer: {record.error}")
-            times.append(record.ttft_ms - fleet.rtt_ms[0])
+            times.append(record.ttft_ms - 2 * fleet.rtt_ms[0])  # a handshake and the request
     finally:
         engine.stop()
     return sorted(times)[1] / tokens
