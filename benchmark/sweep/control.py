@@ -16,8 +16,17 @@ sys.path.append(str(HERE.parent / "peers"))
 
 from processes import BenchError  # noqa: E402
 
+NOT_FOUND = 404
 LIMIT_S = 10.0
 MOST_BYTES = 16 << 20  # of an answer
+
+
+class AnswerError(BenchError):
+    """An answer that is not a 2xx."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class Control:
@@ -51,7 +60,7 @@ class Control:
                 read = response.read(MOST_BYTES + 1)
         except urllib.error.HTTPError as error:
             why = " ".join(error.read(2000).decode(errors="replace").split())
-            raise BenchError(f"{method} {url} was answered {error.code}: {why[:300]}") from error
+            raise AnswerError(f"{method} {url} was answered {error.code}: {why[:300]}", error.code) from error
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", None) or error
             raise BenchError(f"{method} {url} failed: {reason}") from error

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import time
 
-from control import BenchError, Control
+from control import NOT_FOUND, AnswerError, BenchError, Control
 
 IDLE_S = 60.0
 POLL_S = 0.1
@@ -22,18 +23,20 @@ class Kind:
     requests: str
     prompt_tokens: str
     cached_tokens: str
+    flush_needs: str  # said where the engine does not know the call
 
 
 # Told apart by their metrics' names. gotoni-engine speaks as SGLang does.
 KINDS = (
     Kind(
         "SGLang", "/flush_cache", ("sglang:num_running_reqs", "sglang:num_queue_reqs"),
-        "sglang:num_requests_total", "sglang:prompt_tokens_total", "sglang:cached_tokens_total",
+        "sglang:num_requests_total", "sglang:prompt_tokens_total", "sglang:cached_tokens_total", "",
     ),
     # vLLM counts in tokens what of the prompts was looked up and found.
     Kind(
         "vLLM", "/reset_prefix_cache", ("vllm:num_requests_running", "vllm:num_requests_waiting"),
         "vllm:request_success_total", "vllm:prompt_tokens_total", "vllm:prefix_cache_hits_total",
+        "; vLLM has it only if VLLM_SERVER_DEV_MODE=1 is in its environment",
     ),
 )  # fmt: skip
 
@@ -57,6 +60,15 @@ def kind_of(url: str, values: dict[str, float]) -> Kind:
     raise BenchError(
         f"{url}/metrics has neither the metrics of {names}: its cache cannot be flushed (--keep-engine-caches)"
     )
+
+
+def says_no(answer: str) -> bool:
+    """vLLM answers 200 and {"success": false} if it did not; older ones answer nothing, and SGLang with a sentence."""
+    try:
+        read = json.loads(answer)
+    except ValueError:
+        return False
+    return isinstance(read, dict) and read.get("success") is False
 
 
 class Engine:
@@ -85,7 +97,12 @@ class Engine:
         """Waits until it is idle, then empties the prefix cache. Errors: BenchError, also for an unknown kind."""
         self.wait_until_idle()
         kind = kind_of(self.url, self.values())
-        self.control.text("POST", f"{self.url}{kind.flush}")
+        try:
+            answer = self.control.text("POST", f"{self.url}{kind.flush}")
+        except AnswerError as error:
+            raise BenchError(f"{error}{kind.flush_needs if error.status == NOT_FOUND else ''}") from error
+        if says_no(answer):
+            raise BenchError(f"{self.url}{kind.flush} says that the cache was not emptied: {answer[:300].strip()}")
 
     def counters(self) -> dict[str, float] | None:
         """Since it was started; none of an engine whose metrics are not known."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import pathlib
 import subprocess
 import sys
+import threading
 from typing import Callable
 
 import pytest
@@ -86,6 +88,40 @@ def test_a_flush_that_fails_is_an_error_that_names_the_call(start: Start) -> Non
     Control().json("POST", f"{engine}/fault", {"status": 503, "path": "/flush_cache"})
     with pytest.raises(BenchError, match=r"POST .*/flush_cache was answered 503"):
         target.prepare("gorgo")
+
+
+class VLLM(http.server.BaseHTTPRequestHandler):
+    """What vLLM says on the wire, which does not run here; what its `/reset_prefix_cache` answers is its path's."""
+
+    def do_GET(self) -> None:
+        self.say(200, b"vllm:num_requests_running 0\nvllm:num_requests_waiting 0\n")
+
+    def do_POST(self) -> None:
+        answers = {"/did": (200, b'{"success": true}'), "/did-not": (200, b'{"success": false}'), "/old": (200, b"")}
+        self.say(*answers.get(self.path.removesuffix("/reset_prefix_cache"), (404, b'{"detail": "Not Found"}')))
+
+    def say(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
+def test_a_vllm_that_did_not_empty_its_cache_is_an_error() -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), VLLM) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        try:
+            at = f"http://127.0.0.1:{server.server_port}"
+            Engine(f"{at}/did", Control()).flush()
+            Engine(f"{at}/old", Control()).flush()
+            with pytest.raises(BenchError, match="was not emptied"):
+                Engine(f"{at}/did-not", Control()).flush()
+            with pytest.raises(BenchError, match="404.*VLLM_SERVER_DEV_MODE=1"):
+                Engine(at, Control()).flush()
+        finally:
+            server.shutdown()
 
 
 def test_an_engine_of_an_unknown_kind_can_only_be_kept(start: Start) -> None:
