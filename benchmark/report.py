@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """Tables, CSV files and plots of what run_guidellm.sh or GuideLLM 0.8 wrote.
 
-    python3 benchmark/report.py guidellm_results --csv clean --plots plots
+    python3 benchmark/report.py guidellm_results --csv build/clean --plots build/plots
     python3 benchmark/report.py benchmarks.json another.json
 
 TTFT, ITL and request latency (all in milliseconds), requests and output tokens a second, the share of prompt tokens
 found cached, and failures, by load and policy, with 95 % intervals: over seeds where there are several, else over the
-requests of the one run. Of a plain file of GuideLLM the policy is the file's name. Exit status: 0 done, 2 a file is not
-what it should be.
+requests of the one run. Policies under one load are compared over the seeds that all of them have; others are named and
+left out of the tables, not of the CSV files. Of a plain file of GuideLLM the policy is the file's name.
+
+Needs: Python 3.11 with numpy, and for --plots matplotlib (benchmark/sweep/requirements-guidellm.txt). Exit status: 0
+done, 2 a file is not what it should be.
 """
 
 from __future__ import annotations

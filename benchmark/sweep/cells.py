@@ -35,6 +35,8 @@ class Cell:
     hits_by: str  # requests, engines, or nothing that tells
     times: dict[str, dict[str, Estimate]]
     intervals: str  # seeds or requests: over what they are
+    left_out: list[int | None]  # seeds of this policy that another one under this load lacks
+    comparable: bool  # false: the policies under this load have no seed in common, and so met different requests
     ttft_ms: np.ndarray  # of every request that was answered
 
     def document(self) -> dict[str, Any]:
@@ -51,23 +53,38 @@ def without_nan(value: Any) -> Any:
 
 
 def cells(benchmarks: Sequence[Benchmark]) -> list[Cell]:
-    """In the order in which loads appear, policies by name. Errors: BenchError if a seed is there twice."""
+    """In the order in which loads appear, policies by name, each over the seeds that all policies under its load have.
+
+    Errors: BenchError if a seed is there twice.
+    """
     loads = list(dict.fromkeys(benchmark.load for benchmark in benchmarks))
     policies = sorted({benchmark.policy for benchmark in benchmarks})
     found: list[Cell] = []
     for load in loads:
-        for policy in policies:
-            these = [each for each in benchmarks if each.load == load and each.policy == policy]
-            if these:
-                found.append(cell(load, policy, these))
+        by_policy = {
+            policy: by_seed(load, policy, [each for each in benchmarks if (each.load, each.policy) == (load, policy)])
+            for policy in policies
+        }
+        there = {policy: runs for policy, runs in by_policy.items() if runs}
+        common = set.intersection(*(set(runs) for runs in there.values()))
+        for policy, runs in there.items():
+            these = [run for seed, run in runs.items() if seed in common or not common]
+            left_out = [seed for seed in runs if common and seed not in common]
+            found.append(cell(load, policy, these, left_out, bool(common)))
     return found
 
 
-def cell(load: str, policy: str, these: Sequence[Benchmark]) -> Cell:
-    seeds = [each.seed for each in these]
-    if len(set(seeds)) < len(seeds):
+def by_seed(load: str, policy: str, these: Sequence[Benchmark]) -> dict[int | None, Benchmark]:
+    found = {each.seed: each for each in these}
+    if len(found) < len(these):
         sources = ", ".join(each.source for each in these)
         raise BenchError(f"{load}, {policy}: the same seed is there twice, in {sources}")
+    return found
+
+
+def cell(
+    load: str, policy: str, these: Sequence[Benchmark], left_out: list[int | None], comparable: bool
+) -> Cell:
     share, by = hits(these)
     answered = [request.ttft_ms for each in these for request in each.of("successful") if request.ttft_ms is not None]
     return Cell(
@@ -83,6 +100,8 @@ def cell(load: str, policy: str, these: Sequence[Benchmark]) -> Cell:
         hits_by=by,
         times={name: estimates([values(each, of) for each in these]) for name, of in TIMES.items()},
         intervals="seeds" if len(these) > 1 else "requests",
+        left_out=left_out,
+        comparable=comparable,
         ttft_ms=np.array(answered),
     )
 

@@ -16,6 +16,7 @@ def report(found: Sequence[Cell]) -> str:
     for load in dict.fromkeys(cell.load for cell in found):
         rows = [cell for cell in found if cell.load == load]
         parts.append(f"{load}\n\n{counts(rows)}")
+        parts += seeds_apart(rows)
         parts += [times(rows, name) for name in TITLES]
     return "\n\n".join(parts)
 
@@ -27,6 +28,14 @@ def heading(found: Sequence[Cell]) -> str:
     if any(cell.intervals == "requests" for cell in found):
         ways.append("over the requests of the one run (block bootstrap) where there is one seed")
     return f"Requests that were answered whole; in parentheses 95 % intervals, {'; '.join(ways)}."
+
+
+def seeds_apart(rows: Sequence[Cell]) -> list[str]:
+    """What must be known before policies are compared; nothing if all have the same seeds."""
+    if not all(cell.comparable for cell in rows):
+        return ["These policies have no seed in common, so they met different requests: do not compare them."]
+    named = [f"{cell.policy} {', '.join(map(str, cell.left_out))}" for cell in rows if cell.left_out]
+    return [f"Left out, since not all policies have these seeds: {'; '.join(named)}."] if named else []
 
 
 def counts(rows: Sequence[Cell]) -> str:

@@ -23,6 +23,7 @@ import csv_files  # noqa: E402
 import intervals  # noqa: E402
 import outcome  # noqa: E402
 import results  # noqa: E402
+import terminal  # noqa: E402
 from control import BenchError  # noqa: E402
 
 FIXTURE = pathlib.Path(__file__).parent / "fixtures" / "guidellm-0.8.1.json"
@@ -96,15 +97,32 @@ def test_an_itl_may_be_a_number_or_an_object() -> None:
 
 
 def test_intervals_are_over_seeds_where_there_are_several(tmp_path: pathlib.Path) -> None:
-    folder = sweep_folder(tmp_path, {("gorgo", 1): 1.0, ("gorgo", 2): 2.0, ("gorgo", 3): 3.0, ("random", 1): 1.0})
-    gorgo, random = cells.cells(results.read_all([folder]))
-    assert (gorgo.policy, gorgo.seeds, gorgo.intervals) == ("gorgo", 3, "seeds")
-    assert (random.policy, random.seeds, random.intervals) == ("random", 1, "requests")
-    mean, single = gorgo.times["ttft_ms"]["mean"], random.times["ttft_ms"]["mean"]
+    several = sweep_folder(tmp_path / "a", {("gorgo", 1): 1.0, ("gorgo", 2): 2.0, ("gorgo", 3): 3.0})
+    (gorgo,) = cells.cells(results.read_all([several]))
+    (one,) = cells.cells(results.read_all([sweep_folder(tmp_path / "b", {("gorgo", 1): 1.0})]))
+    assert (gorgo.seeds, gorgo.intervals, gorgo.left_out) == (3, "seeds", [])
+    assert (one.seeds, one.intervals) == (1, "requests")
+    mean, single = gorgo.times["ttft_ms"]["mean"], one.times["ttft_ms"]["mean"]
     assert mean.value == pytest.approx(2 * single.value)
     # Three values x, 2x, 3x: standard deviation x, and t is 4.303 for two degrees of freedom.
     assert mean.high - mean.value == pytest.approx(4.303 * single.value / math.sqrt(3))
     assert single.low < single.value < single.high
+
+
+def test_policies_are_compared_over_the_seeds_that_all_have_and_others_are_named(tmp_path: pathlib.Path) -> None:
+    factors = {("gorgo", 1): 1.0, ("gorgo", 2): 9.0, ("random", 1): 1.0, ("random", 3): 7.0, ("random", 4): 8.0}
+    found = cells.cells(results.read_all([sweep_folder(tmp_path, factors)]))
+    gorgo, random = found
+    assert (gorgo.seeds, gorgo.left_out) == (1, [2]) and (random.seeds, random.left_out) == (1, [3, 4])
+    assert gorgo.times["ttft_ms"]["mean"].value == random.times["ttft_ms"]["mean"].value
+    text = terminal.report(found)
+    assert "Left out, since not all policies have these seeds: gorgo 2; random 3, 4." in text
+
+
+def test_policies_without_a_common_seed_are_shown_with_a_warning(tmp_path: pathlib.Path) -> None:
+    found = cells.cells(results.read_all([sweep_folder(tmp_path, {("gorgo", 1): 1.0, ("random", 2): 1.0})]))
+    assert [cell.seeds for cell in found] == [1, 1] and not any(cell.comparable for cell in found)
+    assert "no seed in common" in terminal.report(found)
 
 
 def test_the_same_seed_twice_is_an_error(tmp_path: pathlib.Path) -> None:
