@@ -35,11 +35,14 @@ def prompts(path: pathlib.Path) -> list[str]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise BenchError(f"{path} has more than {MOST_BYTES >> 20} MiB: take a part of it")
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not splitlines(), which also cuts at U+2028 and others that JSON allows within a text.
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise BenchError(f"{path} cannot be read: {error}") from error
     found: list[str] = []
     for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:

@@ -87,7 +87,10 @@ def sample(folder: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
 
 @contextlib.contextmanager
 def local_world(shape: Shape, folder: pathlib.Path, lookup: pathlib.Path | None) -> Iterator[Addresses]:
-    """Started, heard of by everybody, and ended with the block. `folder`: for logs; `lookup`: for geo_proxy.py."""
+    """Started, heard of by everybody, and ended with the block.
+
+    `folder`: for logs; `lookup`: for geo_proxy.py, which without it has everybody at its default place.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     started: list[Program] = []
     relays: list[str] = []
@@ -152,10 +155,10 @@ def local_world(shape: Shape, folder: pathlib.Path, lookup: pathlib.Path | None)
                 folder / "geo_proxy.jsonl",
                 "--router",
                 shape.geo_router,
-                "--seed",
-                shape.seed,
+                "--lookup-file",
+                lookup or "none",  # else it would take one that happens to lie in this folder
             ]
-            start("geo_proxy", *words, *(["--lookup-file", lookup] if lookup else []))
+            start("geo_proxy", *words)
             routers = fronts
         else:
             servers: list[str] = []

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import signal
 import sys
@@ -18,7 +19,7 @@ import time
 from typing import Any, Iterator
 
 import local_world
-from control import BenchError, Control, base_url
+from control import HERE, BenchError, Control, base_url
 from data_rows import prompts, synthetic, write_shuffled
 from engines import Engine
 from guidellm_runs import Client, RunError, run
@@ -41,6 +42,7 @@ class Plan:
     policies: list[str]
     seeds: list[int]
     runs: list[Run]
+    texts: list[str] | None  # of --data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +59,9 @@ class Attempt:
 
 def main() -> int:
     options = parsed()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))  # so that what was started is ended
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup goes on
+            signal.signal(number, lambda *_: sys.exit(2))  # so that what was started is ended
     try:
         plan = planned(options)
         if options.local is not None:
@@ -75,6 +79,10 @@ def main() -> int:
 
 
 def planned(options: argparse.Namespace) -> Plan:
+    if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
+        raise BenchError(f"{options.out} is not empty, or no folder: name another --out")
+    if options.lookup is not None and not options.lookup.is_file():
+        raise BenchError(f"--lookup {options.lookup}: there is no such file")
     if options.synthetic is not None:
         synthetic(options.synthetic)
     levels = Levels(
@@ -82,7 +90,8 @@ def planned(options: argparse.Namespace) -> Plan:
     )
     chosen = loads(profiles(options.profile), levels)
     policies = words(options.policies, "--policies")
-    return Plan(levels, chosen, policies, options.seeds, runs(chosen, policies, options.seeds))
+    texts = prompts(options.data) if options.data is not None else None
+    return Plan(levels, chosen, policies, options.seeds, runs(chosen, policies, options.seeds), texts)
 
 
 def dry_run(options: argparse.Namespace, plan: Plan) -> None:
@@ -95,9 +104,7 @@ def dry_run(options: argparse.Namespace, plan: Plan) -> None:
 
 
 def sweep(options: argparse.Namespace, plan: Plan) -> int:
-    if options.out.exists() and any(options.out.iterdir()):
-        raise BenchError(f"{options.out} is not empty: name another --out")
-    texts = prompts(options.data) if options.data is not None else None
+    texts = plan.texts
     target = target_of(options) if options.local is None else None
     if target is not None:
         target.check(plan.policies)
@@ -106,7 +113,7 @@ def sweep(options: argparse.Namespace, plan: Plan) -> int:
         cache = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sweep-")))
         tokenizer = options.tokenizer or packaged_tokenizer(cache / "tokenizer")
         if target is None:
-            lookup = None
+            lookup = options.lookup
             if texts is None and options.synthetic is None:
                 sample, lookup = local_world.sample(options.out / "data")
                 texts = prompts(sample)
@@ -154,7 +161,8 @@ def all_runs(
         with index.open("a") as file:
             file.write(json.dumps(record) + "\n")
         failed += record["error"] is not None or record["errored"] > 0
-    say(f"{len(plan.runs)} runs in {options.out}, {failed} with something that failed; report.py reads them")
+    say(f"{len(plan.runs)} runs in {options.out}, {failed} with something that failed; they are read by")
+    say("  " + shlex.join([sys.executable, str(HERE.parent / "report.py"), str(options.out)]))
     return 1 if failed else 0
 
 

@@ -3,8 +3,12 @@
 One folder a run, with GuideLLM's own JSON, what was asked, and what engines and routers counted before and after;
 runs.jsonl lists them. Before every run the policy is set and the caches of engines and routers are emptied; a control
 call that fails ends the sweep. Secrets come by the environment: GOTONI_ADMIN_TOKEN for the routers' control endpoints,
-GOTONI_UPSTREAM_API_KEY for the engines'. Exit status: 0 all runs done without a failed request, 1 some failed, 2
-nothing could be run, or the sweep was ended.
+GOTONI_UPSTREAM_API_KEY for the engines'. Ctrl-C, SIGTERM and SIGHUP end it with all that it started.
+
+Needs: Linux with setpriv (Debian package util-linux), Python 3.11 with benchmark/sweep/requirements-guidellm.txt, which
+has GuideLLM 0.8.1 and, for --local, aiohttp; for --local also our programs, and with --geo-router gotoni libgotoni
+(make bin lib). Exit status: 0 all runs done without a failed request, 1 some failed, 2 nothing could be run, or the
+sweep was ended.
 """
 
 from __future__ import annotations
@@ -87,6 +91,13 @@ def parsed() -> argparse.Namespace:
         choices=["nearest", "gotoni"],
         default="nearest",
         help="of --local: geo_proxy.py's --router (nearest)",
+    )
+    more.add_argument(
+        "--lookup",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="of --local --form geo, with --data: where its users live, as prepare_wildchat.py writes it; without it, "
+        "and with --synthetic, all are at geo_proxy.py's default place, so that --geo-router nearest uses one node",
     )
     more.add_argument(
         "--bin",
@@ -189,7 +200,11 @@ def parsed() -> argparse.Namespace:
         metavar="DIR",
         help="a folder that is empty or not there yet (guidellm_results)",
     )
-    what.add_argument("--dry-run", action="store_true", help="check everything, print what would be run, and end")
+    what.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="check everything, --out and --data too, print what would be run, and end",
+    )
     options = parser.parse_args()
     settle(parser, options)
     return options
@@ -213,6 +228,8 @@ def settle(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         parser.error("give --data or --synthetic, not both")
     if options.synthetic is not None and options.repeat is not None:
         parser.error("--repeat is for rows of data, not for --synthetic")
+    if options.lookup is not None and (options.local is None or options.form != "geo" or options.data is None):
+        parser.error("--lookup goes with --local, --form geo and --data")
     options.repeat = options.repeat or 1
     if options.local is None and options.data is None and options.synthetic is None:
         parser.error("give --data or --synthetic")

@@ -60,6 +60,25 @@ def test_requests_go_through_the_geography_and_are_found_where_users_live(
     assert stats["requests"] == stats["lookups_found"] == 8 and len(after) == 3
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_users_of_a_local_geography_are_those_of_the_lookup_file_or_nobody_is_known(
+    known: bool, programs: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """And never those of a file that lies in the folder that it is started from."""
+    (tmp_path / "wildchat_location_lookup.json").write_text("not a lookup file")
+    data, lookup = local_world.sample(tmp_path / "data")
+    what = ["--data", data, "--lookup", lookup] if known else ["--synthetic", "prompt_tokens=32,output_tokens=4"]
+    words = command("--local", 1, "--bin", programs, "--policies", "gorgo", "--profile", "concurrent",
+                    "--max-tokens", 4, *what, "--seconds", 20, "--requests", 4, "--out", tmp_path / "out")  # fmt: skip
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1].endswith(f"report.py {tmp_path / 'out'}")
+    (path,) = (tmp_path / "out").glob("*/run.json")
+    after = json.loads(path.read_text())["after"]["routers"]
+    (stats,) = [each for each in after.values() if "lookups_found" in each]
+    assert (stats["lookups_found"], stats["lookups_missed"]) == ((4, 0) if known else (0, 4))
+
+
 def test_a_run_that_guidellm_cannot_do_is_recorded_and_gives_status_1(
     programs: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
@@ -72,7 +91,10 @@ def test_a_run_that_guidellm_cannot_do_is_recorded_and_gives_status_1(
     assert record["error"] and record["successful"] == 0
 
 
-def test_everything_that_was_started_ends_with_sigterm(programs: pathlib.Path, tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_everything_that_was_started_ends_with_the_sweep(
+    number: signal.Signals, programs: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
     out = tmp_path / "out"
     words = command("--local", 2, "--form", "proxy", "--bin", programs, "--policies", "gorgo", *SHORT, "--out", out)
     with subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True) as process:
@@ -80,7 +102,7 @@ def test_everything_that_was_started_ends_with_sigterm(programs: pathlib.Path, t
             conftest.eventually(lambda: list(out.glob("*/guidellm.log")), seconds=60)
             family = descendants(process.pid)
             assert len(family) >= 4  # two engines, a proxy, relays, and GuideLLM
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(number)
             assert process.wait(30) == 2
             conftest.eventually(lambda: not [pid for pid in family if running(pid)])
         finally:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -58,6 +60,10 @@ def test_a_profile_that_is_unknown_or_there_twice_is_refused(text: str) -> None:
         (["--local", "2", "--proxy", "http://127.0.0.1:1"], "one of"),
         (["--local", "9"], "from 1 to 8"),
         (["--seeds", "1,1"], "different numbers"),
+        (["--lookup", "x", "--synthetic", "prompt_tokens=8,output_tokens=2"], "--lookup goes with"),
+        (["--lookup", "x", "--data", "x", "--form", "proxy"], "--lookup goes with"),
+        (["--lookup", "nowhere", "--data", "x", "--dry-run"], "--lookup nowhere"),
+        (["--data", "nowhere.jsonl", "--dry-run"], "nowhere.jsonl cannot be read"),
     ],
 )
 def test_wrong_options_end_with_status_2_and_a_sentence(options: list[str], words: str, tmp_path: pathlib.Path) -> None:
@@ -65,6 +71,45 @@ def test_wrong_options_end_with_status_2_and_a_sentence(options: list[str], word
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
     assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_refuses_a_folder_that_is_not_empty_and_rows_that_are_no_prompts(tmp_path: pathlib.Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("{}\n")
+    for out, words in ((tmp_path, "is not empty"), (tmp_path / "out", "line 1 is not")):
+        command = [sys.executable, str(SWEEP), "--data", str(rows), "--out", str(out), "--dry-run"]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("script", [SWEEP, SWEEP.parents[1] / "report.py"])
+def test_help_needs_no_package_and_names_what_is_needed(script: pathlib.Path) -> None:
+    """-S: as if nothing were installed."""
+    done = subprocess.run([sys.executable, "-S", str(script), "--help"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0 and done.stderr == "" and "\nNeeds: " in done.stdout
+
+
+def test_the_shell_script_helps_where_guidellm_and_setpriv_are_missing(tmp_path: pathlib.Path) -> None:
+    for name in ("bash", "dirname"):
+        (tmp_path / name).symlink_to(shutil.which(name) or "")
+    bare = tmp_path / "python-without-packages"
+    bare.write_text(f'#!{tmp_path / "bash"}\nexec "{sys.executable}" -S "$@"\n')
+    bare.chmod(0o755)
+    words = [str(tmp_path / "bash"), str(SWEEP.parents[1] / "run_guidellm.sh"), "--python", str(bare), "--local", "2"]
+    done, helped = (
+        subprocess.run([*words, *more], capture_output=True, text=True, timeout=30, env={"PATH": str(tmp_path)})
+        for more in ([], ["--help"])
+    )
+    assert done.returncode == 2 and "setpriv is missing" in done.stderr
+    assert helped.returncode == 0 and "setpriv" in helped.stdout and "GuideLLM 0.8.1" in helped.stdout
+
+
+def test_a_line_ends_where_json_lines_do_and_empty_ones_are_no_rows(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    texts = ["one\u2028two", "three\u2029four", "five\u0085six"]
+    rows = [json.dumps({"prompt": text}, ensure_ascii=False) for text in texts]
+    path.write_text("\n\n".join(rows) + "\n\n", encoding="utf-8")
+    assert prompts(path) == texts
 
 
 def test_rows_are_shuffled_by_their_seed_and_repeated(tmp_path: pathlib.Path) -> None:
