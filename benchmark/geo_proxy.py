@@ -41,8 +41,9 @@ async def run(settings: Settings, nodes: list[Node], lookup: Lookup, trusted: ss
     except ImportError as error:
         raise GeoError(f"{error}: pip install -r benchmark/geo/requirements.txt") from None
     stop = asyncio.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup goes on
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
     chooser = chooser_of(settings, nodes)
     try:
         with settings.log_file.open("a", encoding="utf-8") as file:
@@ -53,19 +54,17 @@ async def run(settings: Settings, nodes: list[Node], lookup: Lookup, trusted: ss
 
 def chooser_of(settings: Settings, nodes: list[Node]) -> Chooser:
     """Errors: GeoError."""
-    tokens = tokens_by(settings.tokenizer)
     if settings.router == "gotoni":
         return Cheapest(
             nodes,
             settings.round_trip,
-            tokens,
-            seed=settings.seed,
+            tokens_by(settings.tokenizer),
             kv_tokens=settings.kv_tokens,
             most_requests=settings.max_requests,
             silence_s=settings.node_timeout + 60,  # a ticket must not end before its request
             ms_per_token=settings.ms_per_token,
         )
-    return Nearest(nodes, settings.round_trip, tokens)
+    return Nearest(nodes, settings.round_trip)
 
 
 def authority(path: pathlib.Path | None) -> ssl.SSLContext | None:

@@ -24,7 +24,12 @@ DESCRIPTION = f"""\
 Writes {PROMPTS}, prompts for GuideLLM, and {LOOKUP}, where their users live, for geo_proxy.py.
 
 A prompt's place is kept under a key made of its first 100 characters and its length, so two prompts can have the same
-key. Every prompt is written; the place of a key is that of its first prompt, and the report counts the others.
+key. Both are written; the place of a key is that of its first prompt, and the report counts the others. Dropped, and
+counted by the report, is what is too short or out of the range of turns, a conversation without a message of the user,
+and, without --multi-turn, a prompt that is itself JSON of a conversation, which the proxy would send as one.
+
+Needs: Python 3.11; pyarrow to read .parquet (benchmark/geo/requirements.txt); datasets, and the network, without
+--input. Ctrl-C and SIGTERM leave no half of a file.
 
 Exit status: 0, or 1 if no prompt was kept (nothing is written), or 2 if the input cannot be read; stderr says why."""
 MOST = 10**9

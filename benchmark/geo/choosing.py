@@ -72,14 +72,14 @@ class Nearest:
 
     name = "nearest"
 
-    def __init__(self, nodes: Sequence[Node], round_trip: RoundTrip, tokens: Tokens) -> None:
+    def __init__(self, nodes: Sequence[Node], round_trip: RoundTrip) -> None:
         self.nodes = nodes
         self.round_trip = round_trip
-        self.tokens = tokens
 
     def choose(self, asked: Asked, place: Place) -> Choice:
         node, kilometres = nearest(self.nodes, place)
-        return Choice(node, kilometres, self.round_trip.ms(kilometres), len(self.tokens(asked.text)))
+        # Tokens are only for the log here, and a model's own are not worth the time they take.
+        return Choice(node, kilometres, self.round_trip.ms(kilometres), len(estimated_tokens(asked.text)))
 
     def forget(self) -> str:
         return "The router 'nearest' keeps nothing about prompts."
@@ -91,7 +91,7 @@ class Nearest:
 
 
 class Cheapest:
-    """The node that gotoni's cost, with the round trip of this request's user, is smallest for."""
+    """The node of the smallest cost by gotoni, with the round trip of this request's user; of several the first."""
 
     name = "gotoni"
 
@@ -101,7 +101,6 @@ class Cheapest:
         round_trip: RoundTrip,
         tokens: Tokens,
         *,
-        seed: int,
         kv_tokens: int,
         most_requests: int,
         silence_s: float,
@@ -114,7 +113,7 @@ class Cheapest:
         self.tokens = tokens
         try:
             self.router = self.gotoni.Router(
-                seed=seed, default_kv_capacity_tokens=kv_tokens, max_tickets=most_requests, max_servers=len(nodes)
+                default_kv_capacity_tokens=kv_tokens, max_tickets=most_requests, max_servers=len(nodes)
             )
             for number in self.nodes:
                 self.router.add_server(number)

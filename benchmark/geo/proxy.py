@@ -31,6 +31,7 @@ HOP_BY_HOP = frozenset(
 )  # fmt: skip
 # The body goes on unpacked and with a length of its own; the client's Expect has been answered here.
 OF_THIS_REQUEST = frozenset(("host", "content-length", "content-encoding", "expect", "x-request-id"))
+OF_THE_BODY = frozenset(("content-length",))  # made anew for a body that was read whole
 MODELS_S = 10.0
 LONGEST_ID = 128
 CLIENT_GONE = 499
@@ -137,15 +138,18 @@ class GeoProxy:
 
     # ===== Everything else
 
-    async def models(self, _: web.Request) -> web.Response:
-        """From the first node, in the file's order, that answers."""
+    async def models(self, request: web.Request) -> web.Response:
+        """From the first node, in the file's order, that answers. Headers go both ways, as those of a chat."""
         assert self.session is not None
+        headers = passed_on(request.headers, OF_THIS_REQUEST)
         for node in self.nodes:
             with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
                 limit = aiohttp.ClientTimeout(total=MODELS_S)
-                async with self.session.get(f"{node.url}/v1/models", timeout=limit, trace_request_ctx=None) as answer:
+                async with self.session.get(
+                    f"{node.url}/v1/models", headers=headers, timeout=limit, trace_request_ctx=None
+                ) as answer:
                     if answer.status == 200:
-                        return web.Response(body=await answer.read(), content_type="application/json")
+                        return web.Response(body=await answer.read(), headers=passed_on(answer.headers, OF_THE_BODY))
         return error_response(503, "No node answers.", "unavailable")
 
     async def health(self, _: web.Request) -> web.Response:

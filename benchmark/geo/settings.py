@@ -20,8 +20,12 @@ nearest node, or to the one that gotoni takes with that user's distance in the c
   GET   /v1/models /health /stats
   POST  /stats/reset /cache/clear
 
-SIGTERM and Ctrl-C: new requests are answered 503, and those under way have --shutdown-timeout to end. Exit status: 0 it
-was told to stop, 2 it cannot begin, and stderr says why."""
+It delays nothing: a user's distance is in the log (user_rtt_ms) and in gotoni's cost, in no time that is measured.
+
+SIGTERM, SIGHUP and Ctrl-C: new requests are answered 503, and those under way have --shutdown-timeout to end.
+
+Needs: Python 3.11 with aiohttp (benchmark/geo/requirements.txt); for --router gotoni the libraries of this repository
+(make lib). Exit status: 0 it was told to stop, 2 it cannot begin, and stderr says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +39,6 @@ class Settings:
     log_file: pathlib.Path
     router: str
     tokenizer: str | None
-    seed: int
     ms_per_token: float | None
     kv_tokens: int
     round_trip: RoundTrip
@@ -93,8 +96,7 @@ def parser() -> argparse.ArgumentParser:
     add("--log-file", "FILE", pathlib.Path, pathlib.Path("geo_proxy_routing.log"),
         "one JSON line for each request is appended here")
     made.add_argument("--router", choices=("nearest", "gotoni"), default="nearest", help="who chooses nodes (nearest)")
-    add("--tokenizer", "PATH", str, None, "a model's tokenizer; without it 4 bytes are a token")
-    add("--seed", "N", whole(0, 2**64 - 1), 0, "gotoni's")
+    add("--tokenizer", "PATH", str, None, "gotoni: a model's tokenizer; without it 4 bytes are a token")
     add("--ms-per-token", "MS", number(0, 1000), None, "gotoni: prefill of one token; without it the library's default")
     add("--kv-tokens", "N", whole(0, 2**40), 0, "gotoni: tokens that each node can cache; 0 is the library's default")
     add("--rtt-ms-per-1000-km", "MS", number(0, 10_000), RoundTrip.ms_per_1000_km, "round trip by distance")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import http.client
 import json
 import pathlib
 import random
@@ -178,9 +179,15 @@ def test_prefix_on_the_far_side_is_worth_nothing_where_prefill_is_quick(three: E
 
 
 @pytest.mark.skipif(not TOKENIZER_LIBRARY.exists(), reason=f"there is no {TOKENIZER_LIBRARY}: make tokenizer")
-@pytest.mark.parametrize("router", ["nearest", pytest.param("gotoni", marks=needs_library)])
-def test_model_s_own_tokens_are_counted_if_there_is_a_tokenizer(
-    router: str, shown: tuple[ShowingNode, Proxy], tmp_path: pathlib.Path
+@pytest.mark.parametrize(
+    ("router", "tokens"),
+    [
+        ("nearest", 3),  # chooses without them, so four bytes are one
+        pytest.param("gotoni", 12, marks=needs_library),
+    ],
+)
+def test_model_s_own_tokens_are_counted_if_there_is_a_tokenizer_and_the_choice_depends_on_them(
+    router: str, tokens: int, shown: tuple[ShowingNode, Proxy], tmp_path: pathlib.Path
 ) -> None:
     node, _ = shown
     path = tmp_path / "tokenizer.json"
@@ -188,7 +195,8 @@ def test_model_s_own_tokens_are_counted_if_there_is_a_tokenizer(
     nodes = nodes_at({"gpu-2": node.url})
     with proxy(tmp_path, nodes, "--router", router, "--tokenizer", path) as front:
         line = routed(front, "héllo")
-        assert line["prompt_tokens"] == len("_user_héllo".encode())  # and what stands before the role and the text
+        # And what stands before the role and the text.
+        assert len("_user_héllo".encode()) == 12 and line["prompt_tokens"] == tokens
 
 
 @needs_library
@@ -261,6 +269,24 @@ def test_headers_and_body_reach_the_node_and_those_of_the_connection_do_not(show
     assert front.line("mine-1")["status"] == 200
     _, headers, _ = post(front.port, COMPLETIONS, {"prompt": "x"})
     assert dict(node.seen[1][1])["X-Request-ID"] == headers["x-request-id"] != "mine-1"
+
+
+def test_models_are_asked_for_with_the_client_s_headers_and_come_with_the_node_s(
+    shown: tuple[ShowingNode, Proxy],
+) -> None:
+    node, front = shown
+    models = gzip.compress(b'{"data": []}')
+    node.answer = lambda handler: handler.say(200, models, ("Content-Encoding", "gzip"), ("X-Of-Node", "1"))
+    sent = {"Authorization": "Bearer k", "Accept-Encoding": "gzip", "Connection": "X-Hop", "X-Hop": "1"}
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", front.port, timeout=10)) as connection:
+        connection.request("GET", "/v1/models", headers=sent)
+        answer = connection.getresponse()
+        assert answer.read() == models and answer.headers["Content-Encoding"] == "gzip"
+        assert answer.headers["X-Of-Node"] == "1"
+    path, seen, _ = node.seen[0]
+    got = {name.lower(): value for name, value in seen}
+    assert path == "/v1/models" and got["authorization"] == "Bearer k" and got["accept-encoding"] == "gzip"
+    assert got["host"] == f"127.0.0.1:{node.server_port}" and "x-hop" not in got
 
 
 def test_conversation_in_a_prompt_reaches_the_node_as_messages(shown: tuple[ShowingNode, Proxy]) -> None:
@@ -439,7 +465,7 @@ def test_health_and_models(near: Proxy, three: Engines) -> None:
     assert post(near.port, "/cache/clear")[0] == 200
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_request_under_way_ends_well_when_the_proxy_is_told_to_stop(
     number: int, tmp_path: pathlib.Path, open_stream: Streams
 ) -> None:
@@ -477,6 +503,14 @@ def test_config_file_says_what_flags_do_not_and_long_bodies_are_refused(tmp_path
             assert node.seen == [] and get(front.port, "/stats")["refused"] == 1
         with proxy(tmp_path, nodes_at({"gpu-2": node.url}), "--config", config, "--max-body", 9000) as front:
             assert post(front.port, CHAT, chat("x" * 2000))[0] == 200
+
+
+@pytest.mark.parametrize("script", ["geo_proxy.py", "prepare_wildchat.py"])
+def test_help_needs_no_package_and_names_what_is_needed(script: str) -> None:
+    """-S: as if nothing were installed."""
+    command = [sys.executable, "-S", str(HERE.parent / script), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0 and done.stderr == "" and "\nNeeds: Python 3.11" in done.stdout
 
 
 @pytest.mark.parametrize(
