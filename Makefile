@@ -238,7 +238,7 @@ test-format: | deps
 	$(say) "format"
 	@swift format lint --strict --recursive --configuration .swift-format $(FORMATTED) && echo "formatted"
 
-## test-benchmarks   the benchmark kit: every script on real programs, small (three minutes)
+## test-benchmarks   the benchmark kit (real, sweep, geo, peers, forms) on real programs, small (three minutes)
 .PHONY: test-benchmarks
 test-benchmarks: $(SO) $(LB) $(VENV)/geo-ready $(VENV)/real-ready $(VENV)/forms-ready $(GUIDELLM)/ready
 	@scripts/check-deps peers
