@@ -50,6 +50,7 @@ class Stream(asyncio.Protocol):
         self.requests = requests
         self.done = done
         self.reader = Reader()
+        self.is_over = False  # all answers came, or what went wrong is in the record
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -58,6 +59,7 @@ class Stream(asyncio.Protocol):
 
     def send(self) -> None:
         if not self.requests:
+            self.is_over = True
             self.transport.close()
             return
         request = self.requests.pop()
@@ -82,7 +84,7 @@ class Stream(asyncio.Protocol):
             self.fail(str(error))
             return
         self.count(now)
-        if ended:
+        if ended and not self.is_over:
             self.finish()
 
     def count(self, now: int) -> None:
@@ -118,12 +120,14 @@ class Stream(asyncio.Protocol):
 
     def fail(self, reason: str) -> None:
         self.record.errors.append(reason)
-        self.requests = []
+        self.is_over = True
         self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.requests:
-            self.record.errors.append(f"closed with {len(self.requests)} requests to go")
+        """`exc` is also what went wrong in here while an answer was read."""
+        if not self.is_over:
+            reason = "" if exc is None else f": {exc!r}"
+            self.record.errors.append(f"closed in an answer, with {len(self.requests)} requests to go{reason}")
         if not self.done.done():
             self.done.set_result(None)
 

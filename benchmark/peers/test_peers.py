@@ -8,14 +8,17 @@ import math
 import os
 import pathlib
 import sys
+import time
 
 import pytest
 
 import bench
 import checks
+import engine
 import mocked
 import mocker
 import report
+import stream
 import traffic
 from processes import Program
 from statistics_of import median, percentile
@@ -183,13 +186,13 @@ def event(content: str | None, usage: dict[str, object] | None = None) -> bytes:
 def read_of(events: list[bytes], step: int) -> mocked.Record:
     """What the client makes of two answers with these events, read in pieces of `step` bytes."""
     record = mocked.Record(tokens=2)
-    client = mocked.Mocked(record, [b"request"] * 2, asyncio.new_event_loop().create_future())
+    mock = mocked.Mocked(record, [b"request"] * 2, asyncio.new_event_loop().create_future())
     wire = Wire()
-    client.connection_made(wire)
+    mock.connection_made(wire)
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
     answer = head + b"".join(b"%x\r\n%s\r\n" % (len(each), each) for each in events) + b"0\r\n\r\n"
     for at in range(0, len(answer), step):
-        client.data_received(answer[at : at + step])
+        mock.data_received(answer[at : at + step])
     assert wire.ended == bool(record.errors) and len(wire.written) == 1 + (not record.errors)
     return record
 
@@ -274,3 +277,57 @@ def test_the_mocker_is_visited_by_default_only_if_dynamo_is_there(monkeypatch: p
     assert fleets() == {"nginx", "engine", "mocker"}
     assert fleets("--peers", "smg,envoy") == {"nginx", "engine"}
     assert fleets("--peers", "smg", "--cells", "mocker-c1") == {"mocker"}
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def in_chunks(events: list[bytes]) -> bytes:
+    return HEAD + b"".join(b"%x\r\n%s\r\n" % (len(each), each) for each in events) + b"0\r\n\r\n"
+
+
+def chunks_of_engine() -> list[bytes]:
+    now = time.monotonic_ns()
+    return [b'data: {"choices":[{"delta":{"content":"%d %d 0"}}]}\n\n' % (n, now) for n in range(engine.CHUNKS)]
+
+
+def played(record: stream.Record, kind: type[stream.Stream], answers: list[bytes]) -> list[str]:
+    """The errors of a stream with two requests, to a server that has these answers and then closes the connection."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in answers:
+            await reader.readexactly(len(b"request"))
+            writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    async def play() -> None:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            await asyncio.wait_for(stream.one(kind, record, port, [b"request"] * 2, 0), 10)
+
+    asyncio.run(play())
+    return record.errors
+
+
+def test_a_stream_that_breaks_in_its_last_answer_is_an_error() -> None:
+    whole = in_chunks(chunks_of_engine())
+    assert played(stream.Record(), stream.Stream, [whole, whole]) == []
+    for rest in (b"", whole[:20], whole[: len(whole) // 2], whole[:-1]):
+        errors = played(stream.Record(), stream.Stream, [whole, rest])
+        assert len(errors) == 1 and "0 requests to go" in errors[0]
+    assert len(played(stream.Record(), stream.Stream, [whole[:20]])) == 1
+
+
+def test_a_wrong_answer_is_one_error() -> None:
+    whole = in_chunks(chunks_of_engine())
+    assert len(played(stream.Record(), stream.Stream, [whole, in_chunks(chunks_of_engine()[1:])])) == 1
+    assert len(played(stream.Record(), stream.Stream, [whole.replace(b" 200 ", b" 503 "), whole])) == 1
+
+
+def test_what_goes_wrong_while_an_answer_is_read_is_an_error() -> None:
+    good = in_chunks([event("a"), event("b"), event(None, USAGE), b"data: [DONE]\n\n"])
+    assert played(mocked.Record(tokens=2), mocked.Mocked, [good, good]) == []
+    for wrong in (b"data: {no json\n\n", b'data: {"choices":[{}]}\n\n'):
+        errors = played(mocked.Record(tokens=2), mocked.Mocked, [good, in_chunks([wrong])])
+        assert len(errors) == 1 and "Error" in errors[0]
