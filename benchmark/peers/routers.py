@@ -44,7 +44,7 @@ class Router:
 
 
 def gotoni(setting: Setting) -> Sequence[object]:
-    servers = [word for name, url in zip("abc", setting.servers) for word in ("--server", f"{name}={url}")]
+    servers = [word for number, url in enumerate(setting.servers) for word in ("--server", f"s{number}={url}")]
     return [
         gotoni_path(setting),
         *("--listen", f"{HOST}:{setting.port}"),
@@ -198,7 +198,7 @@ backend servers
 
 
 def haproxy(setting: Setting) -> Sequence[object]:
-    lines = (f"    server {name} {url.removeprefix('http://')}" for name, url in zip("abc", setting.servers))
+    lines = (f"    server s{number} {url.removeprefix('http://')}" for number, url in enumerate(setting.servers))
     configuration = setting.folder / f"haproxy-{setting.port}.cfg"
     configuration.write_text(HAPROXY.format(host=HOST, port=setting.port, servers="\n".join(lines)))
     return ["haproxy", "-f", configuration, "-db"]

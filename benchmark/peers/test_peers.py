@@ -18,6 +18,7 @@ import engine
 import mocked
 import mocker
 import report
+import routers
 import stream
 import traffic
 from processes import Program
@@ -331,3 +332,14 @@ def test_what_goes_wrong_while_an_answer_is_read_is_an_error() -> None:
     for wrong in (b"data: {no json\n\n", b'data: {"choices":[{}]}\n\n'):
         errors = played(mocked.Record(tokens=2), mocked.Mocked, [good, in_chunks([wrong])])
         assert len(errors) == 1 and "Error" in errors[0]
+
+
+def test_routers_have_all_servers_however_many(tmp_path: pathlib.Path) -> None:
+    urls = [f"http://127.0.0.1:{port}" for port in range(20001, 20031)]
+    setting = routers.Setting(20000, urls, None, tmp_path, tmp_path, pathlib.Path("gotoni-proxy"), 1, [])
+    words = [str(word) for word in routers.gotoni(setting)]
+    named = [word.partition("=") for word in words if "=http" in word]
+    assert [url for _, _, url in named] == urls and len({name for name, _, _ in named}) == len(urls)
+    routers.haproxy(setting)
+    lines = [line.split() for line in (tmp_path / "haproxy-20000.cfg").read_text().splitlines() if "server s" in line]
+    assert [f"http://{words[2]}" for words in lines] == urls and len({words[1] for words in lines}) == len(urls)
