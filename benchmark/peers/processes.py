@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -14,7 +15,7 @@ from typing import IO, Sequence
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 STOP_S = 2.0
-
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 IN_OWN_NETWORK = "GOTONI_BENCH_NETWORK"  # set in the environment of who is
 
@@ -30,8 +31,8 @@ class Program:
         self.name = name
         self.command = [str(word) for word in command]
         self.log = log
-        # Even if this benchmark is killed nothing stays behind.
-        guarded = ["setpriv", "--pdeathsig", at_our_death, "--", program(self.command[0]), *self.command[1:]]
+        # If this benchmark is killed the program ends too. Its own children do not, unless it ends them at `at_our_death`.
+        guarded = guarded_command(self.command, at_our_death)
         self.output: IO[bytes] = log.open("wb")
         self.process = subprocess.Popen(
             guarded,
@@ -49,12 +50,14 @@ class Program:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
 
     def stop(self) -> None:
-        self.process.terminate()
-        try:
+        """Also of its children, those too that it left behind. Raises nothing: others are stopped after it."""
+        with contextlib.suppress(OSError):
+            self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
+        with contextlib.suppress(OSError):  # nobody is left
             os.killpg(self.process.pid, signal.SIGKILL)  # a group of its own: see start_new_session
-            self.process.wait(STOP_S)
+        self.process.wait()
         self.output.close()
 
     def usage(self) -> Usage:
@@ -111,6 +114,20 @@ def is_descendant(pid: int, root: int, parents: dict[int, int]) -> bool:
     return True
 
 
+def end_on_signals() -> None:
+    """Ctrl-C, SIGTERM and SIGHUP end this script with status 2, so that what it started is ended, and only once."""
+    under_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    wanted = [each for each in ENDING if not (each == signal.SIGHUP and under_nohup)]
+
+    def end(*_: object) -> None:
+        for each in wanted:
+            signal.signal(each, signal.SIG_IGN)
+        sys.exit(2)
+
+    for each in wanted:
+        signal.signal(each, end)
+
+
 def go_on_in_own_network() -> None:
     """Starts this script again in a network namespace of its own, if it is not in one: nobody outside reaches what it
     starts, no port is taken, and the namespace ends with the last process in it. Users need no rights for it where they
@@ -132,11 +149,17 @@ def program(name: str) -> str:
     return found
 
 
+def guarded_command(words: list[str], at_our_death: str) -> list[str]:
+    """A signal that ends this script may come while a program is being started, before anybody has its number."""
+    return ["setpriv", "--pdeathsig", at_our_death, "--", program(words[0]), *words[1:]]
+
+
 def output_of(command: Sequence[object], limit_s: float) -> str:
-    """What a program prints that ends by itself."""
+    """What a program prints that ends by itself, or with this script. Errors: BenchError."""
     words = [str(word) for word in command]
+    guarded = guarded_command(words, "KILL")
     try:
-        done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=limit_s)
+        done = subprocess.run(guarded, check=False, capture_output=True, text=True, timeout=limit_s)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BenchError(f"{words[0]}: {error}") from error
     if done.returncode != 0:

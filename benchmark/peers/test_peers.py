@@ -343,3 +343,36 @@ def test_routers_have_all_servers_however_many(tmp_path: pathlib.Path) -> None:
     routers.haproxy(setting)
     lines = [line.split() for line in (tmp_path / "haproxy-20000.cfg").read_text().splitlines() if "server s" in line]
     assert [f"http://{words[2]}" for words in lines] == urls and len({words[1] for words in lines}) == len(urls)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("at_term", ["exit", ""])
+def test_the_end_of_a_program_is_the_end_of_its_children(at_term: str, tmp_path: pathlib.Path) -> None:
+    """Whether it ends itself on SIGTERM and leaves a child behind, or has to be killed."""
+    script = f"trap '{at_term}' TERM; sh -c 'trap \"\" TERM; echo $$; while :; do sleep 1; done' & while :; do wait; done"
+    program = Program("sh", ["sh", "-c", script], tmp_path / "log")
+    deadline = time.monotonic() + 10
+    try:
+        while not (text := program.log.read_text()).endswith("\n") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        child = int(text)
+        assert is_running(child)
+    finally:
+        program.stop()
+    assert program.process.returncode is not None
+    while is_running(child) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not is_running(child)
+
+
+def test_a_program_that_has_ended_can_be_stopped(tmp_path: pathlib.Path) -> None:
+    program = Program("true", ["true"], tmp_path / "log")
+    program.process.wait(10)
+    program.stop()
+    program.stop()
