@@ -14,6 +14,7 @@ import pytest
 
 import bench
 import checks
+import client
 import engine
 import mocked
 import mocker
@@ -21,7 +22,7 @@ import report
 import routers
 import stream
 import traffic
-from processes import Program
+from processes import Program, free_ports
 from statistics_of import median, percentile
 from wire import Reader, WireError
 
@@ -376,3 +377,22 @@ def test_a_program_that_has_ended_can_be_stopped(tmp_path: pathlib.Path) -> None
     program.process.wait(10)
     program.stop()
     program.stop()
+
+
+def test_no_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody, port = free_ports(2)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{nobody}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+        writer.close()
+
+    async def ask() -> bytes:
+        async with await asyncio.start_server(answer, "127.0.0.1", port):
+            return await asyncio.to_thread(client.fetch, f"http://127.0.0.1:{port}/", 5)
+
+    assert asyncio.run(ask()) == b"ok"
