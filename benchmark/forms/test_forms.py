@@ -5,7 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import pathlib
 import random
+import signal
+import subprocess
+import sys
 import time
 from typing import Any, AsyncIterator
 
@@ -135,3 +140,59 @@ def test_ratios_are_of_the_same_requests() -> None:
     results += [result("gorgo, nodes", 2, 600), result("gorgo, nodes", 1, 100)]
     proxy, nodes = tables.summary(results)
     assert proxy["ratio"] == 1 and nodes["ratio"] == 1.5 and nodes["ratio_range"] == [1, 2]
+
+
+HERE = pathlib.Path(__file__).resolve().parent
+BIN = pathlib.Path(os.environ.get("GOTONI_BIN", HERE.parents[1] / "build" / "bin")).resolve()
+ENDED_WITHIN_S = 20.0
+
+
+def forms(out: pathlib.Path, *words: str) -> list[str]:
+    return [sys.executable, str(HERE / "forms.py"), "--bin", str(BIN), "--out", str(out), "--quick", *words]
+
+
+def test_results_that_cannot_be_written_are_a_sentence_before_anything_starts(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "forms.png").mkdir()
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path, tmp_path / "file" / "folder"):
+        done = subprocess.run(forms(out), check=False, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2 and done.stderr.startswith("forms: ") and len(done.stderr.splitlines()) == 1
+        assert str(tmp_path) in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "forms.png"]
+
+
+@pytest.mark.skipif(not (BIN / "gotoni").is_file(), reason="there is no build/bin/gotoni: make bin")
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
+def test_a_signal_in_the_middle_ends_everything(by: signal.Signals, tmp_path: pathlib.Path) -> None:
+    words = forms(tmp_path, "--only", "simulation")
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True) as run:
+        try:
+            deadline = time.monotonic() + ENDED_WITHIN_S
+            while not (started := simulations_of(run.pid)) and run.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert started
+            run.send_signal(by)  # to it alone: what it started hears of it from nobody else
+            _, said = run.communicate(timeout=ENDED_WITHIN_S)
+            assert run.returncode == 2 and said == ""
+        finally:
+            run.kill()
+    deadline = time.monotonic() + ENDED_WITHIN_S
+    while any(is_simulation(pid) for pid in started) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not any(is_simulation(pid) for pid in started)
+
+
+def simulations_of(pid: int) -> list[int]:
+    try:
+        children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [int(child) for child in children if is_simulation(int(child))]
+
+
+def is_simulation(pid: int) -> bool:
+    """A process that has ended has no command line, reaped or not."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().startswith(bytes(BIN / "gotoni") + b"\0")
+    except OSError:
+        return False

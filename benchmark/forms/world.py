@@ -9,20 +9,23 @@ import pathlib
 import re
 import sys
 import time
-import urllib.request
 from typing import Any, Iterator
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "peers"))
 
-from processes import BenchError, Program, free_ports, output_of  # noqa: E402
+from client import fetch  # noqa: E402
+from outputs import check_writable  # noqa: E402
+from processes import BenchError, Program, end_on_signals, free_ports, output_of  # noqa: E402
 from statistics_of import median, percentile  # noqa: E402
 
-__all__ = ["BenchError", "median", "output_of", "percentile"]  # of the peers' benchmark, for the rest of this one
+# Of the peers' benchmark, for the rest of this one.
+__all__ = ["BenchError", "check_writable", "end_on_signals", "median", "output_of", "percentile"]
 
 RTT_MS = (37.0, 279.0, 456.0)
 MS_PER_TOKEN = 0.094  # of --model a100, told to the cost as by an operator who has measured it
 READY_S = 30.0
+ANSWER_S = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,14 +144,12 @@ def is_known(server: dict[str, Any]) -> bool:
 
 
 def get(port: int, path: str) -> Any:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
-        return json.load(response)
+    return json.loads(fetch(f"http://127.0.0.1:{port}{path}", ANSWER_S))
 
 
 def counters(port: int) -> dict[str, float]:
     """What an engine has done since it was started."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
-        text = response.read().decode()
+    text = fetch(f"http://127.0.0.1:{port}/metrics", ANSWER_S).decode()
 
     def of(name: str) -> float:
         return sum(float(value) for value in re.findall(rf"^sglang:{name}{{[^}}]*}} (\S+)$", text, re.MULTILINE))

@@ -3,6 +3,8 @@
 Three fleets, one after the other: nginx for what a request costs, engine.py for how streams come through, and Dynamo's
 simulated engines, since Dynamo's frontend routes to nobody else. All routers are started once for each. In every round
 each cell visits all of them, and the servers themselves, in an order drawn anew.
+Needs Linux, wrk, nginx with its echo module, haproxy, ip, unshare, setpriv, and matplotlib for the pictures, which `run`
+installs. The other peers are installed from PyPI the first time, into --venvs.
 Exit status: 0 all thresholds hold, 1 some are missed (each is named), 2 a measurement failed.
 """
 
@@ -17,7 +19,6 @@ import os
 import pathlib
 import platform
 import random
-import signal
 import sys
 import tempfile
 from typing import Any, Iterator, Sequence
@@ -25,14 +26,16 @@ from typing import Any, Iterator, Sequence
 import checks
 import client
 import engine
+import outputs
 import report
 import routers
 import servers
 import traffic
-from processes import BenchError, Program, Usage, free_ports, go_on_in_own_network, output_of
+from processes import BenchError, Program, Usage, end_on_signals, free_ports, go_on_in_own_network, output_of
 from statistics_of import median
 
 HERE = pathlib.Path(__file__).resolve().parent
+SUFFIXES = (".json", ".md", ".png", ".svg")
 VENVS = HERE.parents[1] / "build" / "peers-venv"
 
 Figures = dict[str, Any]
@@ -87,22 +90,24 @@ class Target:
 
 def main() -> int:
     arguments = parse_arguments()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, lambda *_: sys.exit(2))  # so that what was started is ended
+    end_on_signals()
     try:
-        install(arguments)
-        go_on_in_own_network()
-        with tempfile.TemporaryDirectory(prefix="gotoni-peers-") as folder:
-            os.chmod(folder, 0o755)  # nginx's worker may be another user
-            results = Bench(arguments, pathlib.Path(folder)).run()
+        return compare(arguments)
     except (BenchError, OSError) as error:
         say(str(error))
         return 2
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    outputs.check_writable(suffixed(arguments.out, suffix) for suffix in SUFFIXES)
+    install(arguments)
+    go_on_in_own_network()
+    with tempfile.TemporaryDirectory(prefix="gotoni-peers-") as folder:
+        results = Bench(arguments, pathlib.Path(folder)).run()
     results["summary"] = summary(results["rounds"])
     results["errors"] = errors(results["rounds"])
     judged = checks.all_checks(results["summary"], results["errors"], arguments.quick)
     results["checks"] = [dataclasses.asdict(check) for check in judged]
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     suffixed(arguments.out, ".json").write_text(json.dumps(without_nan(results), indent=1) + "\n")
     text = report.markdown(results)
     suffixed(arguments.out, ".md").write_text(text)

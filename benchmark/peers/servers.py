@@ -15,7 +15,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 COUNT = 3
 
 # One worker, so that a router has the same share of a small machine with every fleet. The echo module reads the whole body
-# before the answer; `return` alone would answer in the middle of a long one.
+# before the answer; `return` alone would answer in the middle of a long one. The worker is the user who starts nginx, who is
+# root in a network of his own: no other user need be there, and the folder is his alone.
 NGINX = """
 load_module @MODULES@/ngx_http_echo_module.so;
 worker_processes 1;
