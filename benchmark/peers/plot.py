@@ -4,7 +4,7 @@
 
 Left: microseconds that a router adds at one connection. Middle: requests per second at 16 connections. Right: milliseconds
 by which the first chunk of a stream comes later. The last row is of Dynamo's engines; there the right one shows the share
-of prompt tokens that they had cached. Everything is the median of the rounds.
+of prompt tokens that they had cached. Everything is the median of the rounds. Needs matplotlib.
 """
 
 from __future__ import annotations
@@ -14,12 +14,6 @@ import json
 import pathlib
 import sys
 from typing import Any
-
-import matplotlib
-
-matplotlib.use("Agg")
-matplotlib.rcParams["svg.hashsalt"] = "gotoni"  # the same file gives the same picture
-import matplotlib.pyplot as plt  # noqa: E402
 
 OURS, OTHERS, DIRECT = "#1b7f79", "#9aa5b1", "#d98e04"
 
@@ -42,13 +36,18 @@ def main() -> int:
     parser.add_argument("results", type=pathlib.Path)
     parser.add_argument("--out", type=pathlib.Path, required=True, help="without suffix")
     arguments = parser.parse_args()
+    try:
+        pyplot()
+    except ImportError as error:
+        print(f"plot: {error} (benchmark/peers/requirements.txt)", file=sys.stderr)
+        return 2
     results = json.loads(arguments.results.read_text())
     panels = [[panel for panel in row if panel[0] in results["summary"]] for row in PANELS]
     panels = [row for row in panels if row]
     columns = max((len(row) for row in panels), default=0)
     if columns == 0:
         return 0
-    figure, grid = plt.subplots(len(panels), columns, figsize=(4.6 * columns, 2.6 * len(panels)), squeeze=False)
+    figure, grid = pyplot().subplots(len(panels), columns, figsize=(4.6 * columns, 2.6 * len(panels)), squeeze=False)
     for axes_row, row in zip(grid, panels):
         for axes in axes_row[len(row) :]:
             axes.set_visible(False)
@@ -62,6 +61,17 @@ def main() -> int:
         figure.savefig(path, dpi=150, metadata={"Date": None} if suffix == ".svg" else None)
         print(path)
     return 0
+
+
+def pyplot() -> Any:
+    """Imported when it is needed, so that --help works without it."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "gotoni"  # the same file gives the same picture
+    import matplotlib.pyplot
+
+    return matplotlib.pyplot
 
 
 def bars(axes: Any, peers: dict[str, dict[str, float]], name: str, title: str) -> None:

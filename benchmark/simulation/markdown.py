@@ -2,9 +2,12 @@
 
     python3 benchmark/simulation/markdown.py results.json
     python3 benchmark/simulation/markdown.py --summary *.json     # who is best, a line for each load
+
+Needs Python alone.
 """
 from __future__ import annotations
 
+import argparse
 import json
 import pathlib
 import sys
@@ -73,17 +76,18 @@ def summary(cells: list[dict[str, Any]]) -> None:
 
 
 def main() -> int:
-    paths = sys.argv[1:]
-    if not paths or paths == ["--summary"]:
-        print("usage: markdown.py [--summary] FILE...", file=sys.stderr)
-        return 2
-    cells = [
-        cell
-        for path in paths
-        if path != "--summary"
-        for cell in json.loads(pathlib.Path(path).read_text(encoding="utf-8"))["cells"]
-    ]
-    if paths[0] == "--summary":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--summary", action="store_true", help="who is best instead, a line for each load")
+    parser.add_argument("results", type=pathlib.Path, nargs="+", metavar="FILE", help="that --json wrote")
+    options = parser.parse_args()
+    cells: list[dict[str, Any]] = []
+    for path in options.results:
+        try:
+            cells += json.loads(path.read_text(encoding="utf-8"))["cells"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            print(f"{path} is nothing that gotoni simulate --json wrote: {error}", file=sys.stderr)
+            return 2
+    if options.summary:
         summary(cells)
     else:
         for cell in cells:

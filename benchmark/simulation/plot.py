@@ -3,7 +3,7 @@
     python3 benchmark/simulation/plot.py results.json --out build/simulation
 
 One picture for each load (first token, last token, good service, cache), and, if there are several loads, one
-that shows how each policy bears them. The bars' whiskers are the 95 % intervals of the file.
+that shows how each policy bears them. The bars' whiskers are the 95 % intervals of the file. Needs matplotlib.
 """
 from __future__ import annotations
 
@@ -13,18 +13,25 @@ import math
 import pathlib
 import re
 import sys
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
-import matplotlib
-
-matplotlib.use("Agg")
-matplotlib.rcParams["svg.hashsalt"] = "gotoni"  # the same file gives the same picture
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.ticker import FuncFormatter  # noqa: E402
+if TYPE_CHECKING:
+    import matplotlib.pyplot as plt
 
 OURS, OTHERS, ORACLE = "#1b7f79", "#9aa5b1", "#d98e04"
 
 Policy = dict[str, Any]
+
+
+def pyplot() -> Any:
+    """Imported when it is needed, so that --help works without it."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "gotoni"  # the same file gives the same picture
+    import matplotlib.pyplot
+
+    return matplotlib.pyplot
 
 
 def colour(policy: Policy) -> str:
@@ -65,7 +72,7 @@ def share(policy: Policy, measure: str) -> tuple[float, float, float] | None:
 
 def draw_cell(cell: dict[str, Any], limits: dict[str, float]) -> plt.Figure:
     policies = cell["policies"]
-    figure, axes = plt.subplots(2, 3, figsize=(15, 1.8 + 0.42 * len(policies) * 2), sharey=True)
+    figure, axes = pyplot().subplots(2, 3, figsize=(15, 1.8 + 0.42 * len(policies) * 2), sharey=True)
     panels = [
         ("TTFT p50, s", lambda p: estimate(p, "ttft_ms", "p50"), 1e-3),
         ("TTFT p95, s", lambda p: estimate(p, "ttft_ms", "p95"), 1e-3),
@@ -97,9 +104,11 @@ def few_ticks(axes: plt.Axes) -> Callable[[float, Any], str]:
 
 
 def draw_sweep(cells: list[dict[str, Any]]) -> plt.Figure:
-    figure, axes = plt.subplots(1, 3, figsize=(16, 5), layout="constrained")
+    from matplotlib.ticker import FuncFormatter
+
+    figure, axes = pyplot().subplots(1, 3, figsize=(16, 5), layout="constrained")
     for place in axes:
-        place.set_prop_cycle(color=plt.get_cmap("tab20").colors)
+        place.set_prop_cycle(color=pyplot().get_cmap("tab20").colors)
     names = [policy["policy"] for policy in cells[0]["policies"]]
     panels = [
         ("TTFT p95, s", lambda p: estimate(p, "ttft_ms", "p95"), 1e-3),
@@ -133,11 +142,11 @@ def save(figure: plt.Figure, path: pathlib.Path) -> None:
     for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None})):
         figure.savefig(path.with_suffix(suffix), dpi=130, metadata=metadata)
         print(path.with_suffix(suffix))
-    plt.close(figure)
+    pyplot().close(figure)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Draws what gotoni simulate --json found, as PNG and SVG.")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=pathlib.Path, help="the file that --json wrote")
     parser.add_argument("--out", type=pathlib.Path, help="folder for the pictures (that of the file)")
     options = parser.parse_args()
@@ -147,6 +156,11 @@ def main() -> int:
     except (OSError, ValueError, KeyError, TypeError) as error:
         print(f"{options.results} is nothing that gotoni simulate --json wrote: {error}", file=sys.stderr)
         return 1
+    try:
+        pyplot()
+    except ImportError as error:
+        print(f"plot: {error} (benchmark/simulation/requirements.txt)", file=sys.stderr)
+        return 2
     folder = options.out or options.results.parent
     folder.mkdir(parents=True, exist_ok=True)
     for cell in cells:

@@ -12,6 +12,8 @@ three times: by the engine (`usage.prompt_tokens`), by the reference (Jinja and 
 counts: `folder` gives it the model's folder; `none` is no tokenizer at all; `engine`, `unix:SOCKET` or a path go to it
 as they are; several are separated by commas.
 
+Needs the packages of requirements.txt: xllamacpp for --engine llamacpp, gguf, numpy, jinja2 and tokenizers for all.
+
 Exit status: 0 all other counts are equal and predicted cached tokens are within a block of the engine's, 1 some are
 not, 2 something could not be measured.
 """
@@ -36,8 +38,6 @@ from typing import Any
 
 import chats
 import engines
-import expect
-import models
 from families import FAMILIES
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -101,6 +101,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))  # so that what was started is stopped
     try:
         records, statuses = measure(arguments)
+    except ImportError as error:
+        print(f"parity: {error} (benchmark/tokens/requirements.txt)", file=sys.stderr)
+        return 2
     except (OSError, RuntimeError, ParityError, http.client.HTTPException) as error:
         print(f"parity: {error}", file=sys.stderr)
         return 2
@@ -151,6 +154,8 @@ def block_of(engine: str) -> int:
 
 
 def measure(arguments: argparse.Namespace) -> tuple[list[Record], dict[str, Any]]:
+    import models  # what is not of Python itself is imported only now, so that --help works without it
+
     records: list[Record] = []
     statuses: dict[str, Any] = {}
     arguments.cache.mkdir(parents=True, exist_ok=True)
@@ -195,6 +200,8 @@ def routed(arguments: argparse.Namespace, folder: pathlib.Path, url: str) -> Ite
 
 def run(arguments: argparse.Namespace, name: str, folder: pathlib.Path, url: str) -> list[Record]:
     """One chat at a time, so that an engine of one slot has its last turn cached."""
+    import expect
+
     reference = expect.published(folder)
     own = expect.llama_cpp(folder) if arguments.engine == "llamacpp" else reference
     block = block_of(arguments.engine)
