@@ -102,7 +102,14 @@ struct BorrowedRequest {
 
 /// Sets `chosen` on the row of `server`, where the caller's rows have that field.
 private func mark(_ server: ServerID, in rows: UnsafeMutableRawPointer, _ count: Int, _ rowSize: Int) {
-    let (idOffset, chosenOffset) = (8, MemoryLayout<gotoni_candidate>.size - 4)
+    var sample = gotoni_candidate()
+    let (idOffset, chosenOffset) = withUnsafeMutablePointer(to: &sample) { candidate in
+        let start = UnsafeMutableRawPointer(candidate)
+        return (
+            withUnsafeMutablePointer(to: &candidate.pointee.server) { UnsafeMutableRawPointer($0) - start },
+            withUnsafeMutablePointer(to: &candidate.pointee.chosen) { UnsafeMutableRawPointer($0) - start }
+        )
+    }
     guard rowSize >= chosenOffset + 4 else { return }
     for index in 0..<count {
         let row = rows + index * rowSize

@@ -309,7 +309,7 @@ static void every_knob_describes_itself_and_starts_at_its_default(void) {
         OK(gotoni_knob_get(router, knob, &value));
         CHECK(value == info.default_value);
     }
-    EQUAL(knob, GOTONI_KNOB_TICKET_SILENCE_MS + 1);
+    EQUAL(knob, GOTONI_KNOB_EVICTION_WEIGHT + 1);
     end(router);
 }
 
@@ -336,7 +336,7 @@ static void a_knob_keeps_its_bounds(void) {
 }
 
 static void an_unknown_knob_is_named_as_such(void) {
-    const uint32_t unknown[] = { 0, GOTONI_KNOB_TICKET_SILENCE_MS + 1, UINT32_MAX };
+    const uint32_t unknown[] = { 0, GOTONI_KNOB_EVICTION_WEIGHT + 1, UINT32_MAX };
     const char *const names[] = { "", "MS_PER_TOKEN", "ms_per_token ", "ms_per_toke" };
     gotoni_router *router = router_with(0);
     gotoni_knob_info info = { .struct_size = sizeof info };
