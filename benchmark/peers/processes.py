@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from typing import IO, Sequence
+from typing import IO, Callable, Sequence
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 STOP_S = 2.0
@@ -115,15 +115,15 @@ def is_descendant(pid: int, root: int, parents: dict[int, int]) -> bool:
     return True
 
 
-def end_on_signals() -> None:
-    """Ctrl-C, SIGTERM and SIGHUP end this script with status 2, so that what it started is ended, and only once."""
+def end_on_signals(status: Callable[[int], int] = lambda _: 2) -> None:
+    """Ctrl-C, SIGTERM and SIGHUP end this script with that status, so that what it started is ended, and only once."""
     under_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     wanted = [each for each in ENDING if not (each == signal.SIGHUP and under_nohup)]
 
-    def end(*_: object) -> None:
+    def end(number: int, _: object) -> None:
         for each in wanted:
             signal.signal(each, signal.SIG_IGN)
-        sys.exit(2)
+        sys.exit(status(number))
 
     for each in wanted:
         signal.signal(each, end)

@@ -68,23 +68,31 @@ def number(name: str, places: int = 0, sign: bool = False) -> Callable[[Figures]
     return shown
 
 
-OVERHEAD: list[Column] = [
+REQUESTS: list[Column] = [
     ("req/s", number("req_s")),
     ("p50 us", number("p50_us")),
     ("p99 us", number("p99_us")),
     ("added p50 us", number("added_p50_us", sign=True)),
     ("added p99 us", number("added_p99_us", sign=True)),
     ("CPU us/request", number("cpu_us_per_request", 1)),
+]
+
+OVERHEAD: list[Column] = [
+    *REQUESTS,
     ("RSS MB", number("rss_mb", 1)),
     ("connections to servers", number("server_connections")),
     ("errors", number("errors")),
 ]
 
-STREAM: list[Column] = [
+FIRST_CHUNKS: list[Column] = [
     ("TTFT p50 ms", number("ttft_p50_ms", 2)),
     ("p99 ms", number("ttft_p99_ms", 2)),
     ("added p50 ms", number("added_ttft_p50_ms", 2, sign=True)),
     ("added p99 ms", number("added_ttft_p99_ms", 2, sign=True)),
+]
+
+STREAM: list[Column] = [
+    *FIRST_CHUNKS,
     ("transit p50 ms", number("transit_p50_ms", 2)),
     ("p99 ms", number("transit_p99_ms", 2)),
     ("gap p50 ms", number("gap_p50_ms", 2)),
@@ -100,22 +108,14 @@ STREAM: list[Column] = [
 
 # The servers' processor time is shown too: Dynamo's frontend does what a frontend at each server does for the others.
 MOCKER: list[Column] = [
-    ("req/s", number("req_s")),
-    ("p50 us", number("p50_us")),
-    ("p99 us", number("p99_us")),
-    ("added p50 us", number("added_p50_us", sign=True)),
-    ("added p99 us", number("added_p99_us", sign=True)),
-    ("CPU us/request", number("cpu_us_per_request", 1)),
+    *REQUESTS,
     ("with servers", number("all_cpu_us_per_request", 1)),
     ("RSS MB", number("rss_mb", 1)),
     ("errors", number("errors")),
 ]
 
 MOCKER_STREAM: list[Column] = [
-    ("TTFT p50 ms", number("ttft_p50_ms", 2)),
-    ("p99 ms", number("ttft_p99_ms", 2)),
-    ("added p50 ms", number("added_ttft_p50_ms", 2, sign=True)),
-    ("added p99 ms", number("added_ttft_p99_ms", 2, sign=True)),
+    *FIRST_CHUNKS,
     ("whole p50 ms", number("whole_p50_ms", 2)),
     ("p99 ms", number("whole_p99_ms", 2)),
     ("cached share", number("hit_share", 3)),

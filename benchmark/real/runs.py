@@ -9,7 +9,6 @@ import os
 import pathlib
 import platform
 import random
-import signal
 import sys
 import tempfile
 import time
@@ -20,7 +19,7 @@ import load
 import plot
 import tables
 import world
-from processes import BenchError, go_on_in_own_network, program
+from processes import BenchError, end_on_signals, go_on_in_own_network, program
 from routers import Setting, install
 from statistics_of import percentile
 
@@ -32,8 +31,7 @@ QUICK_FIELD = ["gotoni gorgo", "gotoni least-load", "haproxy leastconn"]
 
 
 def main(options: argparse.Namespace) -> int:
-    for each in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, lambda number, _: sys.exit(128 + number))  # so that what was started is ended
+    end_on_signals(lambda number: 128 + number)
     try:
         plan = settle(options)
         for router in {each.router.name: each.router for each in plan.field}.values():
@@ -43,8 +41,6 @@ def main(options: argparse.Namespace) -> int:
     except (BenchError, OSError) as error:
         print(f"real: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +97,7 @@ def run(options: argparse.Namespace, plan: Plan) -> int:
                 say(f"{number + 1} of {len(runs)}: {each.name}" + (f", {left / 60:.0f} min left" if number else ""))
                 requests = trace(options, repetition)
                 bodies = [load.body(request, options.seed * 1000 + repetition) for request in requests]
-                for attempt in range(ATTEMPTS):
+                for _ in range(ATTEMPTS):
                     with world.world(fleet, network, each, setting, logs) as made:
                         result = measure(made, each, repetition, requests, bodies)
                     if result["late_p95_ms"] <= LATEST_P95_MS or options.quick:

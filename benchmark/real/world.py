@@ -7,15 +7,14 @@ import dataclasses
 import json
 import pathlib
 import re
-import subprocess
 import sys
 import time
 import urllib.request
-from typing import Iterator
+from typing import Callable, Iterator
 
 import load  # finds the modules of the neighbours too
 from contestants import Contestant
-from processes import BenchError, Program, free_ports, program
+from processes import BenchError, Program, free_ports
 from routers import Setting
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -87,12 +86,8 @@ def world(fleet: Fleet, network: Network, contestant: Contestant, setting: Setti
     urls = [f"http://{host}:{ENGINE_PORT}" for host in network.hosts]
     started: list[Program] = []
     try:
-        for number, host in enumerate(network.hosts):
-            command = [sys.executable, ENGINE, fleet.model, ENGINE_PORT, "--host", host, "--slots", fleet.slots,
-                       "--context", fleet.context, "--shared-context", "--similarity", 0.1, "--niceness", 0,
-                       "--until-signal"]
-            started.append(Program(f"engine {number + 1}", [*network.inside(number), *command],
-                                   logs / f"engine-{number + 1}.log"))
+        for number in range(len(network.hosts)):
+            started.append(start_engine(fleet, network, number, logs))
         for url, engine in zip(urls, started, strict=True):
             until(lambda: answers(f"{url}/health"), engine, engine.name)
         port = free_ports(1)[0]
@@ -108,6 +103,13 @@ def world(fleet: Fleet, network: Network, contestant: Contestant, setting: Setti
             each.stop()
 
 
+def start_engine(fleet: Fleet, network: Network, number: int, logs: pathlib.Path) -> Program:
+    """In region `number`, from 0; not ready yet."""
+    command = [sys.executable, ENGINE, fleet.model, ENGINE_PORT, "--host", network.hosts[number], "--slots", fleet.slots,
+               "--context", fleet.context, "--shared-context", "--similarity", 0.1, "--niceness", 0, "--until-signal"]
+    return Program(f"engine {number + 1}", [*network.inside(number), *command], logs / f"engine-{number + 1}.log")
+
+
 def wait_for_namespaces(regions: list[Program]) -> None:
     """`unshare` makes its namespace a moment after it starts."""
     own = pathlib.Path("/proc/self/ns/net").readlink()
@@ -116,7 +118,8 @@ def wait_for_namespaces(regions: list[Program]) -> None:
         until(lambda: path.readlink() != own, region, f"the namespace of {region.name}")
 
 
-def until(happens, program: Program, what: str) -> None:
+def until(happens: Callable[[], bool], program: Program, what: str) -> None:
+    """Waits; what only says "not yet" by an exception has not happened. Errors: BenchError."""
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline:
         program.check()
@@ -155,12 +158,10 @@ def milliseconds_per_token(fleet: Fleet, network: Network, logs: pathlib.Path) -
     tokens = 650
     requests = [load.workload.Request(0, tokens, 1, list(range(first, first + tokens // 32 + 1)))
                 for first in (1000, 2000, 3000)]
-    command = [sys.executable, ENGINE, fleet.model, ENGINE_PORT, "--host", network.hosts[0], "--slots", fleet.slots,
-               "--context", fleet.context, "--shared-context", "--niceness", 0, "--until-signal"]
-    engine = Program("engine", [*network.inside(0), *command], logs / "engine-calibration.log")
+    engine = start_engine(fleet, network, 0, logs)
     try:
         url = f"http://{network.hosts[0]}:{ENGINE_PORT}"
-        until(lambda: answers(f"{url}/health"), engine, "the engine")
+        until(lambda: answers(f"{url}/health"), engine, engine.name)
         times: list[float] = []
         for request in requests:
             record = load.replay(url, [request], [load.body(request, 0)])[0]
