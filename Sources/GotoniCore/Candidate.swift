@@ -57,13 +57,16 @@ struct CandidateTable: ~Copyable {
         standing[slot] != ServerTable.notEligible && matched[slot] != Matches.excluded
     }
 
-    /// The cost of an eligible row, from its parts: what `self[slot].cost.total` is.
-    @inline(__always) func cost(_ slot: Int) -> Int64 {
+    /// The cost of an eligible row, from its parts: what `self[slot].cost.total` is; nil if it is more than `best`. What the
+    /// prompt drives out is looked up last, because few rows come near the best without it.
+    @inline(__always) func cost(_ slot: Int, unlessAbove best: Int64?) -> Int64? {
         // A match is of whole blocks, so it never passes the prompt.
         let uncached = promptTokens &- Int(matched[slot]) &* blockTokens
+        var cost = saturatingSum(standing[slot], GorgoCost.prefill(uncached, evicted: 0, rates))
+        if unknown[slot] != 0 { cost = saturatingSum(cost, priorCost) }
+        if let best, cost > best { return nil }
         let evicted = evictedTokens(slot, matched: Int(matched[slot]))
-        let cost = saturatingSum(standing[slot], GorgoCost.prefill(uncached, evicted: evicted, rates))
-        return unknown[slot] == 0 ? cost : saturatingSum(cost, priorCost)
+        return evicted == 0 ? cost : saturatingSum(cost, GorgoCost.prefill(0, evicted: evicted, rates))
     }
 
     /// What the blocks behind `matched` of this prompt would drive out.
@@ -107,7 +110,7 @@ struct CandidateTable: ~Copyable {
         var best = Best<Int64>()
         for index in 0..<listedCount {
             let slot = Int(listed[index])
-            if isEligible(slot) { best.consider(slot, cost(slot), &chance) }
+            if isEligible(slot), let cost = cost(slot, unlessAbove: best.key) { best.consider(slot, cost, &chance) }
         }
         let rest = GorgoCost.prefill(promptTokens &- Int(wideDepth) &* blockTokens, evicted: 0, rates)
         for first in stride(from: 0, to: slots, by: ServerTable.slotsPerLeast) {
@@ -116,7 +119,7 @@ struct CandidateTable: ~Copyable {
             if let key = best.key, saturatingSum(least, rest) > key { continue }
             for slot in first..<min(first + ServerTable.slotsPerLeast, slots)
             where matched[slot] <= wideDepth && isEligible(slot) {
-                best.consider(slot, cost(slot), &chance)
+                if let cost = cost(slot, unlessAbove: best.key) { best.consider(slot, cost, &chance) }
             }
         }
         return best.slot

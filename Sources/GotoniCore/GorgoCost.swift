@@ -3,12 +3,14 @@
 ///     cost = rtt_weight · rtt
 ///          + ms_per_token · ( uncached + eviction_weight · evicted + queued_weight · owed + running_cost_factor · in flight )
 ///
-/// in tokens. uncached: of this prompt; evicted: what it drives out of a full cache, which others will prefill again; owed: uncached ones of the requests that wait there, which are prefilled before it; in flight:
-/// prompts of all requests there, waiting or running, which decode beside it.
+/// in tokens. uncached: of this prompt; evicted: what it drives out of a full cache, which others will prefill again; owed:
+/// uncached ones of the requests that wait there, which are prefilled before it; in flight: prompts of all requests there,
+/// waiting or running, which decode beside it.
 ///
-/// GORGO, arXiv 2602.11688 (v1, section 3), with the weights of its later versions, but for one thing: there a token of a prompt
-/// that waits counts in full, also if it is cached and nobody waits for it (benchmark/simulation/README.md says what that costs). This is the only place where the formula stands. Whole nanoseconds,
-/// saturating, so the same everywhere.
+/// GORGO, arXiv 2602.11688 (v1, section 3), with the weights of its later versions, but for two things: there a token of a
+/// prompt that waits counts in full, also if it is cached and nobody waits for it (benchmark/simulation/README.md says what
+/// that costs), and evictions are free. This is the only place where the formula stands. Whole nanoseconds, saturating, so
+/// the same everywhere.
 public struct GorgoCost: Equatable, Sendable, BitwiseCopyable {
     /// The four terms, in nanoseconds; prefill is that of this prompt and of what it drives out.
     public var rtt: Int64

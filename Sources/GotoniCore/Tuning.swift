@@ -23,8 +23,8 @@ public enum Knob: UInt32, CaseIterable, Sendable {
 
     /// Sources of the defaults: 0.094 ms/token is the regression of the GORGO paper (arXiv 2602.11688v1, 8×A100,
     /// Mistral-7B), 500 its tokens of a request of unknown size. 100 ms is about the median round trip between regions in
-    /// its tables. The weights of waiting and running requests are the laboratory's (benchmark/simulation/README.md, what the terms
-    /// are worth), where a wide plateau around them serves best; the paper has 1 and 0.5.
+    /// its tables. The weights of what is owed, in flight and evicted are the laboratory's (benchmark/simulation/README.md,
+    /// what the terms are worth), where a wide plateau around them serves best; the paper has 1, 0.5 and no evictions.
     public var info: Info {
         switch self {
         case .msPerToken:
