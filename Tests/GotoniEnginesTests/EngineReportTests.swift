@@ -96,6 +96,16 @@ private func report(loads bytes: [UInt8]) throws(ReportError) -> EngineReport {
         #expect(report.metrics.runningTokens == nil && report.metrics.kvCapacityTokens == nil)
     }
 
+    @Test func llamacppTellsItsSlotsElsewhere() {
+        func slots(_ text: String) -> Int? {
+            Array(text.utf8).withUnsafeBytes { LlamaCppProperties($0)?.slots }
+        }
+        #expect(slots(#"{"default_generation_settings":{"params":{}},"total_slots":4,"model_path":"m.gguf"}"#) == 4)
+        for wrong in ["", "4", "{}", #"{"total_slots":0}"#, #"{"total_slots":"4"}"#, #"{"total_slots":1e9}"#] {
+            #expect(slots(wrong) == nil, "\(wrong)")
+        }
+    }
+
     /// Written after the facts, not captured: ranks, priorities, and a model name with everything in it.
     @Test func sglang() throws {
         let report = try report(prometheus: fixture("written-sglang-0.5.23.metrics.txt"))

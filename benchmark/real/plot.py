@@ -19,6 +19,7 @@ matplotlib.use("Agg")
 matplotlib.rcParams["svg.hashsalt"] = "gotoni"  # the same file gives the same picture
 import matplotlib.pyplot as plt  # noqa: E402
 import tables  # noqa: E402
+from statistics_of import student  # noqa: E402
 
 OURS = ["#0b5d57", "#1b7f79", "#52aba5", "#8fcac6", "#c2e3e0"]
 THEIRS = ["#d98e04", "#7a5195", "#c0392b", "#4a7fb5", "#59636e", "#a05a2c", "#9aa5b1", "#b8a000"]
@@ -46,7 +47,7 @@ def draw(results: Sequence[tables.Result], path: pathlib.Path) -> None:
     shares.legend(fontsize=8, frameon=False)
     for row, name in enumerate(reversed(names)):
         for figure_name, size, offset in (("p50", 8, 0.0), ("p90", 5, 0.0)):
-            mean, half = tables.interval([tables.figures(each)[figure_name] for each in tables.of(results, name)])
+            mean, half = student([tables.figures(each)[figure_name] for each in tables.of(results, name)])
             bars.errorbar(mean, row + offset, xerr=None if half != half else half, fmt="o", markersize=size,
                           color=colours[name], capsize=3, markerfacecolor=colours[name] if size == 8 else "white")
     bars.set(xscale="log", yticks=range(len(names)), yticklabels=list(reversed(names)),

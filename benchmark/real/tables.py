@@ -7,10 +7,9 @@ import pathlib
 import sys
 from typing import Any, Sequence
 
-sys.path += [str(pathlib.Path(__file__).resolve().parent.parent / name) for name in ("peers", "sweep")]
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "peers"))
 
-from intervals import over_seeds  # noqa: E402
-from statistics_of import median, percentile  # noqa: E402
+from statistics_of import median, percentile, student  # noqa: E402
 
 Result = dict[str, Any]
 OURS = "gotoni gorgo"
@@ -87,21 +86,15 @@ def ratios(results: Sequence[Result], names: Sequence[str]) -> str:
 
 def ratio(logs: Sequence[float]) -> str:
     """The geometric mean, and its 95 % interval by Student's t."""
-    mean, half = interval(logs)
+    mean, half = student(logs)
     if math.isnan(half):
         return f"{math.exp(mean):.2f}"
     return f"{math.exp(mean):.2f} ({math.exp(mean - half):.2f}–{math.exp(mean + half):.2f})"
 
 
 def spread(values: Sequence[float]) -> str:
-    mean, half = interval(values)
+    mean, half = student(values)
     return f"{mean:,.0f}" if math.isnan(half) else f"{mean:,.0f} ± {half:,.0f}"
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """The mean and half of Student's 95 % interval; NaN for the latter of a single value."""
-    found = over_seeds(values)
-    return found.value, found.high - found.value
 
 
 def of(results: Sequence[Result], name: str) -> list[Result]:

@@ -17,6 +17,7 @@ import pytest
 import runs
 import tables
 from processes import BenchError
+from statistics_of import student
 
 HERE = pathlib.Path(__file__).resolve().parent
 PROXY = HERE.parents[1] / "build" / "bin" / "gotoni-proxy"
@@ -82,9 +83,9 @@ def test_ratios_compare_within_a_repetition() -> None:
 
 
 def test_the_interval_is_students() -> None:
-    mean, half = tables.interval([1.0, 2.0, 3.0, 4.0, 5.0])
+    mean, half = student([1.0, 2.0, 3.0, 4.0, 5.0])
     assert mean == 3 and half == pytest.approx(2.776 * math.sqrt(2.5 / 5))
-    assert math.isnan(tables.interval([1.0])[1])
+    assert math.isnan(student([1.0])[1])
 
 
 needs_tun = pytest.mark.skipif(

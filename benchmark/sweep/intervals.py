@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import pathlib
+import sys
 from typing import Sequence
 
 import numpy as np
 
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "peers"))
+
+from statistics_of import student  # noqa: E402
+
 STATISTICS = ("mean", "p50", "p90", "p95", "p99")
 BLOCKS = 50
 DRAWS = 400
-
-# 97.5 % points of Student's t for 1, 2, ... degrees of freedom; beyond the last one the normal's.
-T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
-     2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +38,7 @@ def statistics(values: np.ndarray) -> list[float]:
 
 def over_seeds(values: Sequence[float]) -> Estimate:
     """The mean of one value a seed, with Student's interval."""
-    known = [value for value in values if not math.isnan(value)]
-    if len(known) < 2:
-        return Estimate(known[0] if known else math.nan)
-    mean = sum(known) / len(known)
-    variance = sum((value - mean) ** 2 for value in known) / (len(known) - 1)
-    t = T[len(known) - 2] if len(known) - 2 < len(T) else 1.960
-    half = t * math.sqrt(variance / len(known))
+    mean, half = student([value for value in values if not math.isnan(value)])
     return Estimate(mean, mean - half, mean + half)
 
 
