@@ -205,6 +205,16 @@ typedef struct gotoni_server_info {
     uint64_t kv_blocks_removed;
     uint64_t kv_blocks_orphaned;       /* stored events refused for an unknown parent */
     uint64_t owed_tokens;              /* of queued_tokens, those not believed cached: prefill still to be done */
+    /* What its answers have taught (policy predictive); before the first one, what the other servers' have. */
+    uint64_t predictions;              /* first tokens that were compared with what was predicted */
+    double prediction_bias_ms;         /* of the last 200, observed less predicted: their mean ... */
+    double prediction_error_ms;        /* ... and their mean size */
+    double overhead_ms;                /* of every request, besides its round trip */
+    double prefill_ms_per_token;       /* with nobody beside it */
+    double reading_ms_per_token;       /* of the whole prompt, cached or not */
+    double upload_round_trips;         /* of the round trips that a long prompt needs on an idle connection, the share taken */
+    double decode_ms;                  /* of a whole answer of mean length, alone, from its first token on */
+    double decode_ms_per_request;      /* added by each request beside it */
 } gotoni_server_info;
 
 /* Adds a server, state UP. Errors: ARGUMENT, DUPLICATE_SERVER, CAPACITY. */
@@ -275,6 +285,9 @@ typedef struct gotoni_decision {
     int64_t running_cost_ns;  /* ms_per_token x running_cost_factor x (queued + running tokens) */
     uint32_t policy;          /* the policy in force, GOTONI_POLICY_* */
     uint32_t eligible;        /* how many servers could have been chosen */
+    int64_t predicted_first_token_ns; /* at the chosen server, whatever the policy */
+    int64_t predicted_last_token_ns;
+    int64_t predicted_cost_ns;        /* what predictive compares */
 } gotoni_decision;
 
 /* Whether a server could be chosen, and if not, why. */
@@ -306,6 +319,17 @@ typedef struct gotoni_candidate {
     uint32_t chosen;          /* 1 on the row the decision names */
     uint64_t owed_tokens;     /* of queued_tokens, those not believed cached: prefill still to be done */
     uint64_t evicted_tokens;  /* what this prompt would drive out of a cache that is full: 0 while it has room */
+    /* What predictive expects there, in time of the clock; the first four add up to the first token. */
+    int64_t predicted_network_ns; /* the round trip, and what every request takes */
+    int64_t predicted_upload_ns;  /* of sending and reading a long prompt */
+    int64_t predicted_wait_ns;    /* from its arrival until the engine has prefilled what came before, or has a place */
+    int64_t predicted_prefill_ns; /* of the uncached tokens */
+    int64_t predicted_decode_ns;  /* from the first token of an answer of mean length to its last */
+    int64_t predicted_others_ns;  /* by how much it delays those that are there, and those that will ask for what it
+                                   * drives out, summed over them */
+    int64_t predicted_doubt_ns;   /* by how much all this may be off because few answers were seen */
+    int64_t predicted_cost_ns;    /* what predictive compares: first token + decode_weight x decode
+                                   * + others_weight x others, and a draw from within the doubt */
 } gotoni_candidate;
 
 /* How a request ended. */
@@ -368,7 +392,8 @@ enum {
     GOTONI_METRIC_QUEUED_TOKENS = 4,
     GOTONI_METRIC_RUNNING_TOKENS = 8,
     GOTONI_METRIC_KV_CAPACITY_TOKENS = 16,
-    GOTONI_METRIC_INCARNATION = 32
+    GOTONI_METRIC_INCARNATION = 32,
+    GOTONI_METRIC_RUNNING_LIMIT = 64
 };
 
 /* What an engine reports about itself. */
@@ -383,6 +408,7 @@ typedef struct gotoni_metrics {
     uint64_t kv_capacity_tokens;  /* replaces the server's kv_capacity_tokens; 0 is out of range */
     uint64_t incarnation;         /* any number that changes when the engine restarts (its start time): a
                                    * change empties the server's prefixes */
+    uint64_t running_limit;       /* most requests it runs at one time; others wait for a place. 0 is out of range */
 } gotoni_metrics;
 
 /* Takes in one poll of a server's metrics. What it reports beyond our own tickets is foreign load, counted
@@ -396,6 +422,11 @@ gotoni_status gotoni_observe_metrics(gotoni_router *router, uint64_t id, const g
  * claim on everything behind the reported point, then notes this prompt itself as cached.
  * Errors: TICKET, TICKET_ENDED, RANGE (more than the prompt has). */
 gotoni_status gotoni_observe_cached_tokens(gotoni_router *router, uint64_t ticket, uint64_t cached_tokens,
+                                           uint64_t now_ns);
+
+/* The answer of this ticket's request has this many tokens (`completion_tokens` of a usage). Call it before gotoni_finish:
+ * it makes what is learned of an engine's decoding more exact. Errors: TICKET, TICKET_ENDED. */
+gotoni_status gotoni_observe_output_tokens(gotoni_router *router, uint64_t ticket, uint64_t output_tokens,
                                            uint64_t now_ns);
 
 /* Blocks an engine says it has stored: `block_count` consecutive blocks of one prompt. The engine's own
@@ -493,7 +524,9 @@ enum {
                                          *   server that leaves moves only its own sessions */
     GOTONI_POLICY_POWER_OF_TWO = 6,     /* "power-of-two": the less loaded of two drawn at random */
     GOTONI_POLICY_ROUND_ROBIN = 7,      /* "round-robin": in turn */
-    GOTONI_POLICY_RANDOM = 8            /* "random": uniformly */
+    GOTONI_POLICY_RANDOM = 8,           /* "random": uniformly */
+    GOTONI_POLICY_PREDICTIVE = 9        /* "predictive": least predicted time, its own and others' (gotoni_candidate),
+                                         *   with speeds learned from answers */
 };
 
 /* Switches the policy at run time. Errors: UNKNOWN_POLICY. */
@@ -520,7 +553,12 @@ enum {
     GOTONI_KNOB_METRICS_TTL_MS = 8,          /* how long a metrics observation counts, ms [5,000] */
     GOTONI_KNOB_TOKENS_PER_REQUEST_PRIOR = 9,/* tokens of a foreign request whose size is unknown [500] */
     GOTONI_KNOB_TICKET_SILENCE_MS = 10,      /* silence after which a ticket is ended, ms [600,000] */
-    GOTONI_KNOB_EVICTION_WEIGHT = 11         /* [0.5] */
+    GOTONI_KNOB_EVICTION_WEIGHT = 11,        /* [0.5] */
+    GOTONI_KNOB_DECODE_MS = 12,              /* a whole answer alone at a server, until answers teach better, ms [3,000] */
+    GOTONI_KNOB_DECODE_MS_PER_REQUEST = 13,  /* what each request beside it adds, until then, ms [100] */
+    GOTONI_KNOB_DECODE_WEIGHT = 14,          /* [0.6] */
+    GOTONI_KNOB_OTHERS_WEIGHT = 15,          /* [0.15] */
+    GOTONI_KNOB_LEARNING = 16                /* 0: speeds stay what they are [1] */
 };
 
 typedef struct gotoni_knob_info {
@@ -580,7 +618,7 @@ gotoni_status gotoni_stats_get(gotoni_router *router, gotoni_stats *stats);
 
 /* A snapshot carries what would be slow to learn again: servers, round trip times, policy, knobs, the
  * generator's state and the whole prefix trie with its order of use. It leaves out tickets (requests die
- * with their process), counters, metrics and the KV-event names. Format: little-endian, versioned, checked
+ * with their process), counters, metrics, learned speeds and the KV-event names. Format: little-endian, versioned, checked
  * by XXH3-64. It is portable between machines; load one only from where you would load a program from. */
 
 /* Writes a snapshot into `buffer`. *size receives the bytes needed, also when they do not fit (BUFFER), so

@@ -26,6 +26,14 @@ internal import GotoniCore
     }
 }
 
+@c @implementation public func gotoni_observe_output_tokens(
+    _ handle: OpaquePointer?, _ ticket: UInt64, _ tokens: UInt64, _ now: UInt64
+) -> gotoni_status {
+    locked(handle) { (router) throws(RouterError) in
+        try router.observeOutputTokens(Ticket(ticket), tokens, now: Nanoseconds(now))
+    }
+}
+
 @c @implementation public func gotoni_kv_stored_event(
     _ handle: OpaquePointer?, _ id: UInt64, _ event: UnsafePointer<gotoni_kv_stored>?, _ now: UInt64
 ) -> gotoni_status {
@@ -75,7 +83,8 @@ extension EngineMetrics {
     private static let bits =
         UInt32(
             GOTONI_METRIC_QUEUED_REQUESTS | GOTONI_METRIC_RUNNING_REQUESTS | GOTONI_METRIC_QUEUED_TOKENS
-                | GOTONI_METRIC_RUNNING_TOKENS | GOTONI_METRIC_KV_CAPACITY_TOKENS | GOTONI_METRIC_INCARNATION)
+                | GOTONI_METRIC_RUNNING_TOKENS | GOTONI_METRIC_KV_CAPACITY_TOKENS | GOTONI_METRIC_INCARNATION
+                | GOTONI_METRIC_RUNNING_LIMIT)
 
     /// Errors: argument (an unknown bit).
     init(_ metrics: gotoni_metrics) throws(RouterError) {
@@ -88,5 +97,6 @@ extension EngineMetrics {
         runningTokens = known(GOTONI_METRIC_RUNNING_TOKENS, metrics.running_tokens)
         kvCapacityTokens = known(GOTONI_METRIC_KV_CAPACITY_TOKENS, metrics.kv_capacity_tokens)
         incarnation = known(GOTONI_METRIC_INCARNATION, metrics.incarnation)
+        runningLimit = known(GOTONI_METRIC_RUNNING_LIMIT, metrics.running_limit)
     }
 }

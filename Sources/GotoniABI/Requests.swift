@@ -167,6 +167,9 @@ extension gotoni_decision {
         running_cost_ns = decision.cost.running
         policy = decision.policy.rawValue
         eligible = UInt32(decision.eligible)
+        predicted_first_token_ns = decision.prediction.firstToken
+        predicted_last_token_ns = decision.prediction.last
+        predicted_cost_ns = decision.prediction.cost
     }
 }
 
@@ -190,5 +193,13 @@ extension gotoni_candidate {
         metrics_known = candidate.metricsKnown ? 1 : 0
         owed_tokens = candidate.load.owedTokens
         evicted_tokens = UInt64(candidate.evictedTokens)
+        predicted_network_ns = candidate.prediction.network
+        predicted_upload_ns = candidate.prediction.upload
+        predicted_wait_ns = candidate.prediction.wait
+        predicted_prefill_ns = candidate.prediction.prefill
+        predicted_decode_ns = candidate.prediction.decode
+        predicted_others_ns = candidate.prediction.others
+        predicted_doubt_ns = candidate.prediction.doubt
+        predicted_cost_ns = candidate.prediction.cost
     }
 }

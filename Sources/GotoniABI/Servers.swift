@@ -95,5 +95,14 @@ extension gotoni_server_info {
         kv_blocks_removed = info.events.removed
         kv_blocks_orphaned = info.events.orphaned
         owed_tokens = info.own.owedTokens
+        predictions = info.learned.predictions
+        prediction_bias_ms = info.learned.bias
+        prediction_error_ms = info.learned.error
+        overhead_ms = info.learned.overhead
+        prefill_ms_per_token = info.learned.prefillPerToken
+        reading_ms_per_token = info.learned.readingPerToken
+        upload_round_trips = info.learned.uploadRoundTrips
+        decode_ms = info.learned.decode
+        decode_ms_per_request = info.learned.decodePerRequest
     }
 }

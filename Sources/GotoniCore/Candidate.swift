@@ -26,14 +26,17 @@ public struct Candidate: Sendable, BitwiseCopyable {
     /// False: the foreign part of `load` is the mean of the servers that report theirs.
     public var metricsKnown: Bool
     public var cost: GorgoCost
+    public var prediction: Prediction
 }
 
 /// The rows for one request, computed when they are read: a decision over ten thousand servers writes no table.
 struct CandidateTable: ~Copyable {
     let rows: UnsafePointer<ServerRow>
-    /// `ServerTable.standing`, `least` and `unknown`.
+    /// `ServerTable.standing`, `least`, `tokenCost`, `leastTokenCost` and `unknown`.
     let standing: UnsafePointer<Int64>
     let least: UnsafePointer<Int64>
+    let tokenCost: UnsafePointer<Int64>
+    let leastTokenCost: UnsafePointer<Int64>
     let unknown: UnsafePointer<UInt8>
     /// By slot: what the trie believes it to hold, and how much it may.
     let holders: UnsafePointer<PrefixTrie.Holder>
@@ -52,19 +55,28 @@ struct CandidateTable: ~Copyable {
     let foreignPrior: Load
     let priorCost: Int64
     let sessionKey: UInt64
+    let now: Nanoseconds
+    /// What each server's answers have taught, by slot, and those of all together.
+    let models: UnsafePointer<LearnedSpeed>
+    let fleet: LearnedSpeed
+    let weights: PredictionWeights
+    /// Costs are predicted times, not the GORGO cost.
+    let predicts: Bool
+    let doubtSeed: UInt64
 
     @inline(__always) func isEligible(_ slot: Int) -> Bool {
         standing[slot] != ServerTable.notEligible && matched[slot] != Matches.excluded
     }
 
-    /// The cost of an eligible row, from its parts: what `self[slot].cost.total` is; nil if it is more than `best`. What the
-    /// prompt drives out is looked up last, because few rows come near the best without it.
+    /// The cost of an eligible row, from its parts: what `self[slot].cost.total` is, or `self[slot].prediction.cost`; nil if it
+    /// is more than `best`. What the prompt drives out is looked up last, because few rows come near the best without it.
     @inline(__always) func cost(_ slot: Int, unlessAbove best: Int64?) -> Int64? {
         // A match is of whole blocks, so it never passes the prompt.
         let uncached = promptTokens &- Int(matched[slot]) &* blockTokens
-        var cost = saturatingSum(standing[slot], GorgoCost.prefill(uncached, evicted: 0, rates))
+        var cost = saturatingSum(standing[slot], GorgoCost.times(UInt64(uncached), tokenCost[slot]))
         if unknown[slot] != 0 { cost = saturatingSum(cost, priorCost) }
         if let best, cost > best { return nil }
+        if predicts { return prediction(slot).cost }
         let evicted = evictedTokens(slot, matched: Int(matched[slot]))
         return evicted == 0 ? cost : saturatingSum(cost, GorgoCost.prefill(0, evicted: evicted, rates))
     }
@@ -92,7 +104,8 @@ struct CandidateTable: ~Copyable {
             evictedTokens: evictedTokens, load: load, rtt: row.rtt,
             metricsKnown: row.metricsKnown,
             cost: GorgoCost(
-                rtt: row.rtt, uncached: promptTokens - matchedTokens, evicted: evictedTokens, load: load, rates: rates))
+                rtt: row.rtt, uncached: promptTokens - matchedTokens, evicted: evictedTokens, load: load, rates: rates),
+            prediction: prediction(slot))
     }
 
     /// The eligible slot with the smallest key; among equals each with the same chance. There must be one.
@@ -112,11 +125,12 @@ struct CandidateTable: ~Copyable {
             let slot = Int(listed[index])
             if isEligible(slot), let cost = cost(slot, unlessAbove: best.key) { best.consider(slot, cost, &chance) }
         }
-        let rest = GorgoCost.prefill(promptTokens &- Int(wideDepth) &* blockTokens, evicted: 0, rates)
+        let rest = UInt64(promptTokens &- Int(wideDepth) &* blockTokens)
         for first in stride(from: 0, to: slots, by: ServerTable.slotsPerLeast) {
-            let least = least[first / ServerTable.slotsPerLeast]
-            guard least != ServerTable.notEligible else { continue }
-            if let key = best.key, saturatingSum(least, rest) > key { continue }
+            let group = first / ServerTable.slotsPerLeast
+            guard least[group] != ServerTable.notEligible else { continue }
+            let bound = saturatingSum(least[group], GorgoCost.times(rest, leastTokenCost[group]))
+            if let key = best.key, bound > key { continue }
             for slot in first..<min(first + ServerTable.slotsPerLeast, slots)
             where matched[slot] <= wideDepth && isEligible(slot) {
                 if let cost = cost(slot, unlessAbove: best.key) { best.consider(slot, cost, &chance) }

@@ -39,7 +39,7 @@ public struct GorgoCost: Equatable, Sendable, BitwiseCopyable {
         return evicted == 0 ? own : saturatingSum(own, times(UInt64(truncatingIfNeeded: evicted), rates.evicted))
     }
 
-    @inline(__always) private static func times(_ tokens: UInt64, _ rate: Int64) -> Int64 {
+    @inline(__always) static func times(_ tokens: UInt64, _ rate: Int64) -> Int64 {
         let (product, overflow) = Int64(clamping: tokens).multipliedReportingOverflow(by: rate)
         return overflow ? .max - 1 : product
     }

@@ -28,6 +28,11 @@ struct Ledger: ~Copyable {
         /// The prompt's digests, in cells of the trie; none if it had no room.
         var run = Run()
         var lastSeen = Nanoseconds(0)
+        /// When it was routed, and what it met; after its first token, when that came, and how many requests were there.
+        var since = Nanoseconds(0)
+        var situation = Situation()
+        /// Of its answer; 0: not known.
+        var outputTokens: UInt32 = 0
         /// The order of silence, or the list of free rows; row + 1.
         var newer: UInt32 = 0
         var older: UInt32 = 0
@@ -69,7 +74,8 @@ struct Ledger: ~Copyable {
 
     /// Opens a ticket in phase reserved and counts it as queued on its server. The ledger must not be full.
     mutating func reserve(
-        _ slot: Slot, tokens: UInt64, matched: UInt64, run: Run, now: Nanoseconds, servers: inout ServerTable
+        _ slot: Slot, tokens: UInt64, matched: UInt64, run: Run, situation: Situation, now: Nanoseconds,
+        servers: inout ServerTable
     ) -> Ticket {
         let item: UInt32
         if freeRow != 0 {
@@ -84,10 +90,13 @@ struct Ledger: ~Copyable {
         if generation == 0 { generation = 1 }
         self[item - 1] = Entry(
             generation: generation, phase: .reserved, slot: slot, tokens: tokens, matchedTokens: matched, run: run,
-            lastSeen: now)
+            lastSeen: now, since: now, situation: situation)
         enterOrder(item)
         open += 1
-        servers.update(slot) { $0.own = $0.own + .queued(tokens, cached: matched) }
+        servers.update(slot) {
+            if $0.own.owedTokens == 0 { $0.workingSince = Nanoseconds(now.rawValue &+ ($0.rtt ?? 0)) }
+            $0.own = $0.own + .queued(tokens, cached: matched)
+        }
         return Ticket(UInt64(generation) << 32 | UInt64(item))
     }
 
@@ -96,7 +105,11 @@ struct Ledger: ~Copyable {
         let before = self[row].load
         self[row].phase = .running
         let after = self[row].load
-        servers.update(self[row].slot) { $0.own = $0.own + after - before }
+        let seen = self[row].lastSeen
+        servers.update(self[row].slot) {
+            $0.own = $0.own + after - before
+            $0.workingSince = seen
+        }
     }
 
     /// Ends a ticket and takes it off its server's sums. Gives back its run, which the caller frees.

@@ -33,6 +33,7 @@ public enum PolicyID: UInt32, CaseIterable, Sendable, BitwiseCopyable {
     case powerOfTwo = 6
     case roundRobin = 7
     case random = 8
+    case predictive = 9
 
     public var name: StaticString {
         switch self {
@@ -44,6 +45,7 @@ public enum PolicyID: UInt32, CaseIterable, Sendable, BitwiseCopyable {
         case .powerOfTwo: "power-of-two"
         case .roundRobin: "round-robin"
         case .random: "random"
+        case .predictive: "predictive"
         }
     }
 
@@ -68,6 +70,7 @@ public enum PolicyID: UInt32, CaseIterable, Sendable, BitwiseCopyable {
         case .powerOfTwo: PowerOfTwo.choose(table, &chance)
         case .roundRobin: RoundRobin.choose(table, &chance)
         case .random: RandomPolicy.choose(table, &chance)
+        case .predictive: Predictive.choose(table, &chance)
         }
     }
 }

@@ -16,6 +16,8 @@ public struct Decision: Sendable, BitwiseCopyable {
     public var matchedTokens: Int
     /// GORGO cost of the chosen server, whatever the policy.
     public var cost: GorgoCost
+    /// What is expected there, whatever the policy.
+    public var prediction: Prediction
     public var policy: PolicyID
     public var reason: Reason
     /// How many servers could have been chosen.

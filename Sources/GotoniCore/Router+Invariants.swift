@@ -24,6 +24,11 @@ extension Router {
             if standing != ServerTable.notEligible { eligible += 1 }
             let group = slot / ServerTable.slotsPerLeast
             if servers.least[group] != servers.leastCost(group) { return "a least standing cost is stale" }
+            if servers.tokenCost[slot] != servers.standingTokenCost(Slot(slot))
+                || servers.leastTokenCost[group] != servers.leastTokenCost(group)
+            {
+                return "a cost of prefill is stale"
+            }
             if !row.isUsed && trie.holders[slot].blocks != 0 {
                 return "a removed server holds something"
             }

@@ -27,6 +27,10 @@ extension Router {
         if ledger[row].phase == .running { return }
         if ledger[row].phase == .reserved { commit(row) } else { claim(row) }
         ledger.run(row, servers: &servers)
+        let entry = ledger[row]
+        servers.observe(entry.slot, firstToken: self.now.since(entry.since).milliseconds, entry.situation)
+        ledger[row].since = self.now
+        ledger[row].situation.requests = Float(servers[entry.slot].load(prior: Load()).requests)
     }
 
     /// The answer is still streaming: the ticket is not silent. Errors: ticket, ticketEnded.
@@ -41,6 +45,7 @@ extension Router {
         if outcome == .ok {
             // Another request with the same prompt may have failed meanwhile and withdrawn it: claim again.
             if ledger[row].phase == .reserved { commit(row) } else { claim(row) }
+            if ledger[row].phase == .running { observeDecode(row) }
         } else if ledger[row].phase == .committed {
             withdraw(row)
         }
@@ -68,6 +73,21 @@ extension Router {
         trie.disclaim(entry.slot, digests.base, Int(entry.run.count), keep: keep)
         ledger[row].blocksBefore = min(entry.blocksBefore, keep)
         if entry.phase != .reserved { claim(row) }
+    }
+
+    /// The answer has so many tokens. Call it before finish. Errors: ticket, ticketEnded.
+    public mutating func observeOutputTokens(_ ticket: Ticket, _ tokens: UInt64, now: Nanoseconds) throws(RouterError) {
+        ledger[try open(ticket, now)].outputTokens = UInt32(clamping: tokens)
+    }
+
+    /// How long an answer took from its first token on, beside the mean of those that were there then and now.
+    private mutating func observeDecode(_ row: UInt32) {
+        let entry = ledger[row]
+        let now = Double(servers[entry.slot].load(prior: Load()).requests)
+        let requests = (Double(entry.situation.requests) + now) / 2 - 1
+        servers.observe(
+            entry.slot, decode: self.now.since(entry.since).milliseconds,
+            tokens: entry.outputTokens == 0 ? nil : UInt64(entry.outputTokens), requests: max(requests, 0))
     }
 
     private mutating func open(_ ticket: Ticket, _ now: Nanoseconds) throws(RouterError) -> UInt32 {

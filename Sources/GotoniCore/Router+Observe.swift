@@ -5,6 +5,8 @@ public struct EngineMetrics: Sendable, BitwiseCopyable {
     public var queuedTokens: UInt64?
     public var runningTokens: UInt64?
     public var kvCapacityTokens: UInt64?
+    /// Most requests that it runs at one time; others wait.
+    public var runningLimit: UInt64?
     /// A number that changes when the engine restarts.
     public var incarnation: UInt64?
 
@@ -17,7 +19,7 @@ public struct EngineMetrics: Sendable, BitwiseCopyable {
 
     func check() throws(RouterError) {
         guard queuedRequests ?? 0 <= Self.most, runningRequests ?? 0 <= Self.most, queuedTokens ?? 0 <= Self.most,
-            runningTokens ?? 0 <= Self.most, kvCapacityTokens != 0
+            runningTokens ?? 0 <= Self.most, kvCapacityTokens != 0, runningLimit != 0
         else { throw .range }
     }
 }
@@ -50,6 +52,7 @@ extension Router {
             servers.update(slot) { $0.incarnation = incarnation }
         }
         if let capacity = metrics.kvCapacityTokens { setCapacity(slot, capacity) }
+        if let limit = metrics.runningLimit { servers.update(slot) { $0.runningLimit = UInt32(clamping: limit) } }
         if metrics.hasLoad { servers.setForeign(slot, foreign(metrics, servers[slot]), now: self.now) }
     }
 

@@ -46,6 +46,7 @@ extension Router {
     private struct Chosen {
         var decision: Decision
         var slot: Slot
+        var situation: Situation
     }
 
     private func decide(_ table: borrowing CandidateTable, _ chance: inout Chance) throws(RouterError) -> Chosen {
@@ -55,8 +56,9 @@ extension Router {
         return Chosen(
             decision: Decision(
                 ticket: nil, server: row.server, promptTokens: table.promptTokens, matchedTokens: row.matchedTokens,
-                cost: row.cost, policy: policy, reason: choice.reason, eligible: table.count),
-            slot: Slot(choice.slot))
+                cost: row.cost, prediction: row.prediction, policy: policy, reason: choice.reason,
+                eligible: table.count),
+            slot: Slot(choice.slot), situation: table.situation(choice.slot))
     }
 
     /// Matches the prompt and lays out the rows for it.
@@ -75,7 +77,7 @@ extension Router {
         }
         return servers.candidates(
             matches, trie.holders, count: count, prompt: prompt, blockTokens: configuration.blockTokens,
-            sessionKey: request.sessionKey)
+            sessionKey: request.sessionKey, now: now, chance: chance)
     }
 
     private func whyNone(_ table: borrowing CandidateTable) -> RouterError {
@@ -91,7 +93,7 @@ extension Router {
         let run = keep(prompt)
         return ledger.reserve(
             chosen.slot, tokens: UInt64(prompt.tokens), matched: UInt64(chosen.decision.matchedTokens), run: run,
-            now: now, servers: &servers)
+            situation: chosen.situation, now: now, servers: &servers)
     }
 
     /// Keeps a prompt's digests for its ticket, in the trie's cells. Older prefixes make room; a prompt that does not

@@ -53,7 +53,8 @@ extension Router {
             kvCapacityTokens: row.kvCapacityTokens,
             heldTokens: UInt64(holder.blocks * configuration.blockTokens),
             rtt: row.rtt, own: row.own,
-            foreign: row.metricsKnown ? row.foreign : nil, parity: row.parity, events: row.events)
+            foreign: row.metricsKnown ? row.foreign : nil, parity: row.parity, events: row.events,
+            learned: servers.speeds.learned(slot))
     }
 
     /// Forgets what a server holds, and the names its KV events gave.

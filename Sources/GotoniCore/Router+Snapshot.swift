@@ -115,7 +115,7 @@ extension Router {
 
     private mutating func read(_ input: inout ByteReader) throws(RouterError) {
         guard let policy = PolicyID(rawValue: try input.get(UInt32.self)) else { throw .snapshot }
-        self.policy = policy
+        setPolicy(policy)
         // An older snapshot has fewer: the others stay as they are.
         let knobs = Int(try input.get(UInt32.self))
         guard knobs <= Knob.allCases.count else { throw .snapshot }

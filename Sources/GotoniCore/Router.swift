@@ -39,7 +39,7 @@ public struct Router: ~Copyable {
         self.matches = matches
         self.digests = digests
         chance = Chance(random: SplitMix64(seed: configuration.seed))
-        self.servers.setRates(tuning.rates)
+        self.servers.setPricing(tuning, predicts: false)
     }
 
     /// Brings the router to `now`: ends tickets that were silent too long, and makes old metrics unknown.

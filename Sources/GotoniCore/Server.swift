@@ -101,6 +101,26 @@ public struct ServerInfo: Sendable {
     public var foreign: Load?
     public var parity: Parity
     public var events: EventCounts
+    public var learned = Learned()
+
+    /// What its answers have taught; before the first one, what the other servers' have. Milliseconds.
+    public struct Learned: Equatable, Sendable, BitwiseCopyable {
+        /// First tokens that were compared with what was predicted; of the last 200 the mean of observed less predicted, and
+        /// its mean size.
+        public var predictions: UInt64 = 0
+        public var bias = 0.0
+        public var error = 0.0
+        /// Of every request, besides its round trip.
+        public var overhead = 0.0
+        /// With nobody beside it; and of the whole prompt, cached or not.
+        public var prefillPerToken = 0.0
+        public var readingPerToken = 0.0
+        /// Of the round trips that a long prompt needs on an idle connection, the share taken.
+        public var uploadRoundTrips = 0.0
+        /// Of a whole answer of mean length alone, from its first token on, and added by each request beside it.
+        public var decode = 0.0
+        public var decodePerRequest = 0.0
+    }
 
     /// Predicted against reported cached tokens, over the requests whose engine reported them.
     public struct Parity: Equatable, Sendable, BitwiseCopyable {
@@ -139,6 +159,10 @@ struct ServerRow: BitwiseCopyable {
     /// As given; `UInt64.max`: no bound.
     var kvCapacityTokens: UInt64 = 0
     var rttFilter = RTTFilter()
+    /// When the engine began with the prompt that it works on now, and half a round trip: when we could have heard of it.
+    var workingSince = Nanoseconds(0)
+    /// Most requests that the engine runs at one time; 0: not known.
+    var runningLimit: UInt32 = 0
     var parity = ServerInfo.Parity()
     var events = ServerInfo.EventCounts()
 

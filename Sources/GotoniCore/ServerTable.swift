@@ -1,19 +1,28 @@
 /// The servers, in rows that never move, found by id; what each one has to do; and the order in which metrics grow stale.
 ///
-/// Whatever changes a row here also changes its *standing cost*: the part of the GORGO cost that does not depend on the
-/// prompt, in one array of eight bytes a server, and the least of each 64 in another. A decision among ten thousand
-/// servers reads the second array, and of the first only where a cheap enough server may stand.
+/// Whatever changes a row here also changes its *standing cost*: the part of the cost that does not depend on the prompt (of
+/// predicted times what they are at least), in one array of eight bytes a server, and the least of each 64 in another; the
+/// same for what a token of prefill costs there. A decision among ten thousand servers reads the arrays of the least, and of the
+/// others only where a cheap enough server may stand.
 struct ServerTable: ~Copyable {
     private let rows: Buffer<ServerRow>
     /// By slot: cost without prefill and without the prior for unknown metrics; `notEligible` where no request may go.
     let standing: Buffer<Int64>
     /// The least standing cost of the slots 64·i ..< 64·(i + 1).
     let least: Buffer<Int64>
+    /// Nanoseconds that a token of prefill costs there at least, by slot and the least of each 64.
+    let tokenCost: Buffer<Int64>
+    let leastTokenCost: Buffer<Int64>
     /// By slot: 1 where metrics are unknown.
     let unknown: Buffer<UInt8>
     /// Servers that may be chosen.
     private(set) var eligibleCount = 0
+    /// What servers take, as their answers have taught.
+    private(set) var speeds: Speeds
     private var rates = CostRates()
+    private var weights = PredictionWeights()
+    /// Costs are predicted times, not the GORGO cost.
+    private var predicts = false
 
     private var byID: LinearHash
     /// Links of `byID` and of the list of free rows. A number there is a row + 1; 0 is none.
@@ -37,6 +46,9 @@ struct ServerTable: ~Copyable {
         let rows = try Buffer<ServerRow>(count: limit)
         let standing = try Buffer<Int64>(count: limit)
         let least = try Buffer<Int64>(count: limit / Self.slotsPerLeast + 1)
+        let tokenCost = try Buffer<Int64>(count: limit)
+        let leastTokenCost = try Buffer<Int64>(count: limit / Self.slotsPerLeast + 1)
+        let speeds = try Speeds(limit: limit)
         let unknown = try Buffer<UInt8>(count: limit)
         let byID = try LinearHash(capacity: limit)
         let links = try Buffer<UInt32>(count: limit)
@@ -45,6 +57,9 @@ struct ServerTable: ~Copyable {
         for group in 0..<least.count { least[group] = Self.notEligible }
         self.standing = standing
         self.least = least
+        self.tokenCost = tokenCost
+        self.leastTokenCost = leastTokenCost
+        self.speeds = speeds
         self.unknown = unknown
         self.byID = byID
         self.links = links
@@ -100,6 +115,7 @@ struct ServerTable: ~Copyable {
         let links = links.base
         let item = UInt32(slot) + 1
         byID.remove(item, hash: Self.hash(rows[Int(slot)].id), link: { links + Int($0 - 1) })
+        speeds.forget(slot)
         update(slot) { $0 = ServerRow() }
         links[Int(slot)] = freeRow
         freeRow = item
@@ -114,15 +130,31 @@ struct ServerTable: ~Copyable {
 
     // MARK: Standing cost
 
-    mutating func setRates(_ rates: CostRates) {
-        self.rates = rates
+    mutating func setPricing(_ tuning: Tuning, predicts: Bool) {
+        rates = tuning.rates
+        weights = tuning.predicted
+        self.predicts = predicts
+        speeds.set(prior: tuning.speed, isLearning: tuning.isLearning, slots: highWater)
         for slot in 0..<highWater { reprice(Slot(slot)) }
+    }
+
+    /// A request's first token came `time` milliseconds after it was routed.
+    mutating func observe(_ slot: Slot, firstToken time: Double, _ situation: Situation) {
+        speeds.observe(slot, firstToken: time, situation)
+        if predicts { reprice(slot) }
+    }
+
+    /// An answer took `time` milliseconds from its first token on; see `Speeds`.
+    mutating func observe(_ slot: Slot, decode time: Double, tokens: UInt64?, requests: Double) {
+        speeds.observe(slot, decode: time, tokens: tokens, requests: requests)
+        if predicts { reprice(slot) }
     }
 
     private mutating func reprice(_ slot: Slot) {
         let before = standing[Int(slot)]
         let price = standingCost(slot)
         standing[Int(slot)] = price
+        let token = standingTokenCost(slot)
         unknown[Int(slot)] = rows[Int(slot)].metricsKnown ? 0 : 1
         eligibleCount += (price != Self.notEligible ? 1 : 0) - (before != Self.notEligible ? 1 : 0)
         let group = Int(slot) / Self.slotsPerLeast
@@ -131,6 +163,27 @@ struct ServerTable: ~Copyable {
         } else if before == least[group] {
             least[group] = leastCost(group)
         }
+        if token != tokenCost[Int(slot)] {
+            tokenCost[Int(slot)] = token
+            leastTokenCost[group] = leastTokenCost(group)
+        }
+    }
+
+    /// What `leastTokenCost` must be.
+    func leastTokenCost(_ group: Int) -> Int64 {
+        let first = group * Self.slotsPerLeast
+        var cost = Int64.max
+        for slot in first..<min(first + Self.slotsPerLeast, highWater) { cost = min(cost, tokenCost[slot]) }
+        return cost
+    }
+
+    /// What `tokenCost` must be.
+    func standingTokenCost(_ slot: Slot) -> Int64 {
+        guard rows[Int(slot)].isUsed else { return .max }
+        guard predicts else { return rates.prefill }
+        let model = speeds.model(slot)
+        // One that has answered nothing may turn out to be any.
+        return model.observations > 0 ? Int64(model.speed.prefill(requests: 0) * 1_000) : 0
     }
 
     /// What `least` must be.
@@ -147,6 +200,10 @@ struct ServerTable: ~Copyable {
         guard row.pointee.isUsed, row.pointee.state == .up, row.pointee.own.requests < UInt64(row.pointee.maxRequests)
         else { return Self.notEligible }
         let load = row.pointee.load(prior: Load())
+        if predicts {
+            return weights.floor(
+                rtt: row.pointee.rtt, requests: Double(load.requests), speeds.model(slot))
+        }
         return GorgoCost(rtt: row.pointee.rtt, uncached: 0, evicted: 0, load: load, rates: rates).total
     }
 
@@ -201,18 +258,22 @@ struct ServerTable: ~Copyable {
     /// A view for one decision among `count` eligible servers; `holders` are the trie's.
     func candidates(
         _ matches: borrowing Matches, _ holders: borrowing Buffer<PrefixTrie.Holder>, count: Int,
-        prompt: borrowing PromptDigests, blockTokens: Int, sessionKey: UInt64
+        prompt: borrowing PromptDigests, blockTokens: Int, sessionKey: UInt64, now: Nanoseconds, chance: Chance
     ) -> CandidateTable {
         let prior = foreignPrior
-        let priorCost = GorgoCost(rtt: 0, uncached: 0, evicted: 0, load: prior, rates: rates).total
+        let priorCost =
+            predicts ? 0 : GorgoCost(rtt: 0, uncached: 0, evicted: 0, load: prior, rates: rates).total
         return CandidateTable(
             rows: UnsafePointer(rows.base), standing: UnsafePointer(standing.base),
-            least: UnsafePointer(least.base), unknown: UnsafePointer(unknown.base),
+            least: UnsafePointer(least.base), tokenCost: UnsafePointer(tokenCost.base),
+            leastTokenCost: UnsafePointer(leastTokenCost.base), unknown: UnsafePointer(unknown.base),
             holders: UnsafePointer(holders.base), matched: UnsafePointer(matches.blocks.base),
             listed: UnsafePointer(matches.listed.base),
             listedCount: matches.count, wideDepth: matches.wideDepth, slots: highWater, count: count,
             promptTokens: prompt.tokens, promptBlocks: prompt.blocks,
             blockTokens: blockTokens,
-            rates: rates, foreignPrior: prior, priorCost: priorCost, sessionKey: sessionKey)
+            rates: rates, foreignPrior: prior, priorCost: priorCost, sessionKey: sessionKey, now: now,
+            models: speeds.models, fleet: speeds.fleet, weights: weights, predicts: predicts,
+            doubtSeed: chance.random.state)
     }
 }

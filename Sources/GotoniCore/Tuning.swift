@@ -12,6 +12,11 @@ public enum Knob: UInt32, CaseIterable, Sendable {
     case tokensPerRequestPrior = 9
     case ticketSilenceMs = 10
     case evictionWeight = 11
+    case decodeMs = 12
+    case decodeMsPerRequest = 13
+    case decodeWeight = 14
+    case othersWeight = 15
+    case learning = 16
 
     public struct Info: Sendable {
         public let name: StaticString
@@ -77,6 +82,30 @@ public enum Knob: UInt32, CaseIterable, Sendable {
                 name: "eviction_weight", unit: "",
                 meaning: "share of what a prompt drives out of a full cache that is asked for again",
                 defaultValue: 0.5, bounds: 0...1_000)
+        case .decodeMs:
+            Info(
+                name: "decode_ms", unit: "ms",
+                meaning: "time of a whole answer alone at a server, until answers have taught better",
+                defaultValue: 3_000, bounds: 0...3_600_000)
+        case .decodeMsPerRequest:
+            Info(
+                name: "decode_ms_per_request", unit: "ms",
+                meaning: "what each request beside it adds to an answer, until answers have taught better",
+                defaultValue: 100, bounds: 0...3_600_000)
+        case .decodeWeight:
+            Info(
+                name: "decode_weight", unit: "",
+                meaning: "weight of the time from the first token to the last in what predictive compares",
+                defaultValue: 0.6, bounds: 0...1_000)
+        case .othersWeight:
+            Info(
+                name: "others_weight", unit: "",
+                meaning: "weight of the delay of other requests in what predictive compares",
+                defaultValue: 0.15, bounds: 0...1_000)
+        case .learning:
+            Info(
+                name: "learning", unit: "", meaning: "1: speeds are learned from answers; 0: they stay what they are",
+                defaultValue: 1, bounds: 0...1)
         }
     }
 
@@ -91,11 +120,15 @@ public enum Knob: UInt32, CaseIterable, Sendable {
 
 /// The values in force, and the cost rates that follow from them.
 struct Tuning: BitwiseCopyable {
-    private var values: InlineArray<12, Double> = InlineArray(repeating: 0)
+    private var values: InlineArray<17, Double> = InlineArray(repeating: 0)
 
     /// Nanoseconds per token of each kind, and of the round trip: cost is computed in whole nanoseconds, so that it is
     /// the same on every machine.
     private(set) var rates = CostRates()
+    private(set) var predicted = PredictionWeights()
+    /// What servers are believed to take before anything was observed.
+    private(set) var speed = Speed()
+    var isLearning: Bool { self[.learning] >= 0.5 }
     private(set) var rttWindow = Nanoseconds(0)
     private(set) var metricsTTL = Nanoseconds(0)
     private(set) var ticketSilence = Nanoseconds(0)
@@ -125,6 +158,12 @@ struct Tuning: BitwiseCopyable {
         let millionths = Int64((self[.rttWeight] * 1_000_000).rounded())
         (rates.rttWhole, rates.rttMillionths) = millionths.quotientAndRemainder(dividingBy: 1_000_000)
         rates.rttPrior = Int64((self[.rttPriorMs] * 1_000_000).rounded())
+        predicted.decode = self[.decodeWeight]
+        predicted.others = self[.othersWeight]
+        predicted.eviction = self[.evictionWeight]
+        predicted.rttPrior = self[.rttPriorMs]
+        speed = Speed(
+            msPerToken: self[.msPerToken], decode: self[.decodeMs], decodePerRequest: self[.decodeMsPerRequest])
         rttWindow = Nanoseconds(milliseconds: self[.rttWindowMs])
         metricsTTL = Nanoseconds(milliseconds: self[.metricsTTLMs])
         ticketSilence = Nanoseconds(milliseconds: self[.ticketSilenceMs])

@@ -15,6 +15,8 @@ public struct Nanoseconds: RawRepresentable, Comparable, Sendable, BitwiseCopyab
 
     @inlinable public static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }
 
+    @inlinable public var milliseconds: Double { Double(rawValue) / 1e6 }
+
     /// The time since `earlier`, zero if `earlier` is later.
     @inlinable public func since(_ earlier: Self) -> Self {
         Self(rawValue > earlier.rawValue ? rawValue - earlier.rawValue : 0)

@@ -116,6 +116,7 @@ public struct EngineReport: Equatable, Sendable {
         metrics.queuedTokens = known(queuedTokens)
         metrics.runningTokens = known(usedTokens)
         metrics.kvCapacityTokens = known(kvCapacityTokens).flatMap { $0 > 0 ? $0 : nil }
+        metrics.runningLimit = known(maxRunning).flatMap { $0 > 0 ? $0 : nil }
         metrics.incarnation = incarnation
         return metrics
     }

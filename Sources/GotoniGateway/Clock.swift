@@ -8,7 +8,6 @@ enum Clock {
 }
 
 extension Nanoseconds {
-    var milliseconds: Double { Double(rawValue) / 1_000_000 }
     func plus(_ other: Nanoseconds) -> Nanoseconds {
         let (sum, overflow) = rawValue.addingReportingOverflow(other.rawValue)
         return Nanoseconds(overflow ? .max : sum)

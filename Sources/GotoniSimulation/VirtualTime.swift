@@ -7,7 +7,6 @@ extension Nanoseconds {
 
     public init(seconds: Double) { self.init(milliseconds: seconds * 1_000) }
 
-    public var milliseconds: Double { Double(rawValue) / 1_000_000 }
     public var seconds: Double { Double(rawValue) / 1_000_000_000 }
 
     /// At most the end of time.

@@ -23,7 +23,7 @@ import GotoniService
 
     @Option(
         help: ArgumentHelp(
-            "gorgo, prefix-tree, least-load, least-request, session-affinity, power-of-two, round-robin or random.",
+            "gorgo, prefix-tree, least-load, least-request, session-affinity, power-of-two, round-robin, random or predictive.",
             valueName: "NAME"))
     var policy: String?
 

@@ -236,7 +236,7 @@ static void wrong_arguments_about_metrics_are_refused(void) {
     STATUS(gotoni_observe_metrics(NULL, 1, &metrics, 0), GOTONI_E_ARGUMENT);
     STATUS(gotoni_observe_metrics(router, 1, NULL, 0), GOTONI_E_ARGUMENT);
     STATUS(gotoni_observe_metrics(router, 2, &metrics, 0), GOTONI_E_UNKNOWN_SERVER);
-    metrics.known = 64;
+    metrics.known = 128;
     STATUS(gotoni_observe_metrics(router, 1, &metrics, 0), GOTONI_E_ARGUMENT);
     metrics.known = 0;
     metrics.struct_size = 0;

@@ -40,8 +40,9 @@ static void every_policy_has_its_documented_name(void) {
         { GOTONI_POLICY_GORGO, "gorgo" }, { GOTONI_POLICY_PREFIX_TREE, "prefix-tree" },
         { GOTONI_POLICY_LEAST_LOAD, "least-load" }, { GOTONI_POLICY_LEAST_REQUEST, "least-request" },
         { GOTONI_POLICY_SESSION_AFFINITY, "session-affinity" }, { GOTONI_POLICY_POWER_OF_TWO, "power-of-two" },
-        { GOTONI_POLICY_ROUND_ROBIN, "round-robin" }, { GOTONI_POLICY_RANDOM, "random" } };
-    for (size_t i = 0; i < 8; i += 1) {
+        { GOTONI_POLICY_ROUND_ROBIN, "round-robin" }, { GOTONI_POLICY_RANDOM, "random" },
+        { GOTONI_POLICY_PREDICTIVE, "predictive" } };
+    for (size_t i = 0; i < 9; i += 1) {
         uint32_t policy = 0;
         EQUAL(names[i].policy, i + 1);
         CHECK(strcmp(gotoni_policy_name(names[i].policy), names[i].name) == 0);
@@ -60,11 +61,11 @@ static void an_unknown_policy_is_named_as_such(void) {
         STATUS(gotoni_policy_from_name(names[i], &policy), GOTONI_E_UNKNOWN_POLICY);
     EQUAL(policy, 77);
     CHECK(gotoni_policy_name(0) == NULL);
-    CHECK(gotoni_policy_name(9) == NULL);
+    CHECK(gotoni_policy_name(10) == NULL);
     CHECK(gotoni_policy_name(UINT32_MAX) == NULL);
     gotoni_router *router = router_with(1);
     STATUS(gotoni_policy_set(router, 0), GOTONI_E_UNKNOWN_POLICY);
-    STATUS(gotoni_policy_set(router, 9), GOTONI_E_UNKNOWN_POLICY);
+    STATUS(gotoni_policy_set(router, 10), GOTONI_E_UNKNOWN_POLICY);
     STATUS(gotoni_policy_set(router, UINT32_MAX), GOTONI_E_UNKNOWN_POLICY);
     OK(gotoni_policy_get(router, &policy));
     EQUAL(policy, GOTONI_POLICY_GORGO);
@@ -285,10 +286,66 @@ static void the_seed_decides_chance_and_nothing_else_does(void) {
     CHECK(memcmp(choices[0], choices[2], sizeof choices[0]) != 0);
 }
 
+/* Two that decode beside it: 100 ms more for each, and each waits for its prefill of 94 ms. The rest is nobody's. */
+static void predictive_adds_up_what_it_expects(void) {
+    gotoni_router *router = router_with(1);
+    OK(gotoni_policy_set(router, GOTONI_POLICY_PREDICTIVE));
+    OK(gotoni_knob_set(router, GOTONI_KNOB_LEARNING, 0));
+    OK(gotoni_knob_set(router, GOTONI_KNOB_DECODE_WEIGHT, 1));
+    OK(gotoni_knob_set(router, GOTONI_KNOB_OTHERS_WEIGHT, 0.5));
+    OK(gotoni_observe_rtt(router, 1, 10 * MILLISECOND, 0));
+    give_load(router, 1, 32, 1);
+    give_load(router, 1, 32, 1);
+    gotoni_request request = request_of(waiting, 1000);
+    gotoni_candidate row = { .struct_size = sizeof row };
+    gotoni_decision decision = { .struct_size = sizeof decision };
+    size_t count;
+    OK(gotoni_explain(router, &request, 0, &row, 1, &count, &decision));
+    EQUAL(row.predicted_network_ns, 10 * MILLISECOND);
+    EQUAL(row.predicted_upload_ns, 0);
+    EQUAL(row.predicted_wait_ns, 0);
+    EQUAL((row.predicted_prefill_ns + 500) / 1000, 94000);
+    EQUAL((row.predicted_decode_ns + 500) / 1000, 3200000);
+    EQUAL((row.predicted_others_ns + 500) / 1000, 2 * (94000 + 100000));
+    EQUAL(row.predicted_doubt_ns, 0);
+    EQUAL((row.predicted_cost_ns + 500) / 1000, 10000 + 94000 + 3200000 + 94000 + 100000);
+    EQUAL(decision.predicted_first_token_ns, row.predicted_network_ns + row.predicted_prefill_ns);
+    EQUAL(decision.predicted_last_token_ns, decision.predicted_first_token_ns + row.predicted_decode_ns);
+    EQUAL(decision.predicted_cost_ns, row.predicted_cost_ns);
+    end(router);
+}
+
+/* An engine three times as slow as was said, whose answers of ten tokens take a second. */
+static void speeds_are_learned_from_answers(void) {
+    gotoni_router *router = router_with(1);
+    OK(gotoni_observe_rtt(router, 1, 0, 0));
+    uint64_t now = 0;
+    for (size_t round = 0; round < 400; round += 1) {
+        const size_t count = 200 + 37 * round % 1500;
+        fill(waiting, count, 300000 + (uint32_t)round * 2000);
+        uint64_t ticket = route(router, waiting, count, now).ticket;
+        now += count * 282000;
+        OK(gotoni_first_token(router, ticket, now));
+        now += 1000 * MILLISECOND;
+        OK(gotoni_observe_output_tokens(router, ticket, 10, now));
+        OK(gotoni_finish(router, ticket, GOTONI_FINISH_OK, now));
+    }
+    fill(waiting, 6500, 200000);
+    const gotoni_server_info info = info_of(router, 1, now);
+    EQUAL(info.predictions, 400);
+    CHECK(fabs(info.prefill_ms_per_token + info.reading_ms_per_token - 0.282) < 0.02);
+    CHECK(fabs(info.decode_ms - 1000) < 100);
+    CHECK(fabs(info.prediction_bias_ms) < 20 && info.prediction_error_ms < 20);
+    STATUS(gotoni_observe_output_tokens(NULL, 1, 10, now), GOTONI_E_ARGUMENT);
+    STATUS(gotoni_observe_output_tokens(router, 0, 10, now), GOTONI_E_TICKET);
+    end(router);
+}
+
 /* ----- knobs ----- */
 
 static void every_knob_describes_itself_and_starts_at_its_default(void) {
-    const double defaults[] = { 0.094, 1, 0.5, 0.1, 100, 60000, 0.3, 5000, 500, 600000, 0.5 };
+    const double defaults[] = { 0.094, 1, 0.5, 0.1, 100, 60000, 0.3, 5000, 500, 600000, 0.5,
+                                3000, 100, 0.6, 0.15, 1 };
     gotoni_router *router = router_with(0);
     uint32_t knob = 1;
     for (;; knob += 1) {
@@ -309,7 +366,7 @@ static void every_knob_describes_itself_and_starts_at_its_default(void) {
         OK(gotoni_knob_get(router, knob, &value));
         CHECK(value == info.default_value);
     }
-    EQUAL(knob, GOTONI_KNOB_EVICTION_WEIGHT + 1);
+    EQUAL(knob, GOTONI_KNOB_LEARNING + 1);
     end(router);
 }
 
@@ -336,7 +393,7 @@ static void a_knob_keeps_its_bounds(void) {
 }
 
 static void an_unknown_knob_is_named_as_such(void) {
-    const uint32_t unknown[] = { 0, GOTONI_KNOB_EVICTION_WEIGHT + 1, UINT32_MAX };
+    const uint32_t unknown[] = { 0, GOTONI_KNOB_LEARNING + 1, UINT32_MAX };
     const char *const names[] = { "", "MS_PER_TOKEN", "ms_per_token ", "ms_per_toke" };
     gotoni_router *router = router_with(0);
     gotoni_knob_info info = { .struct_size = sizeof info };
@@ -386,6 +443,8 @@ int main(void) {
     TEST(power_of_two_takes_the_less_loaded_of_two);
     TEST(round_robin_goes_in_turn);
     TEST(random_reaches_every_server_about_equally);
+    TEST(predictive_adds_up_what_it_expects);
+    TEST(speeds_are_learned_from_answers);
     TEST(the_seed_decides_chance_and_nothing_else_does);
     TEST(every_knob_describes_itself_and_starts_at_its_default);
     TEST(a_knob_keeps_its_bounds);

@@ -145,11 +145,17 @@ final class Dispatcher: Sendable {
     }
 
     /// The request has left `server`: its place is free.
-    func ended(_ ticket: Ticket, _ outcome: Outcome, on server: Server, cachedTokens: Int?, now: Nanoseconds) {
+    func ended(
+        _ ticket: Ticket, _ outcome: Outcome, on server: Server, cachedTokens: Int?, outputTokens: Int?,
+        now: Nanoseconds
+    ) {
         try? router.withRouter { (router) throws(RouterError) in
             if let cachedTokens, cachedTokens >= 0 {
                 // More than the prompt has: the engine counts other tokens than we do. No news for the trie then.
                 try? router.observeCachedTokens(ticket, UInt64(cachedTokens), now: now)
+            }
+            if let outputTokens, outputTokens >= 0 {
+                try? router.observeOutputTokens(ticket, UInt64(outputTokens), now: now)
             }
             try router.finish(ticket, outcome, now: now)
         }

@@ -18,6 +18,18 @@ struct ExplainDocument: Encodable {
         var runningMs: Double
         var rttKnown: Bool
         var metricsKnown: Bool
+        var predicted: Predicted
+    }
+    /// What the policy predictive expects there, in milliseconds; the first four add up to the first token.
+    struct Predicted: Encodable {
+        var networkMs: Double
+        var uploadMs: Double
+        var waitMs: Double
+        var prefillMs: Double
+        var decodeMs: Double
+        var othersMs: Double
+        var doubtMs: Double
+        var costMs: Double
     }
     struct Decision: Encodable {
         var requestId: String?
@@ -105,7 +117,12 @@ extension ControlRoutes {
                     uncachedTokens: row.uncachedTokens, costMs: milliseconds(row.cost.total),
                     rttMs: milliseconds(row.cost.rtt), prefillMs: milliseconds(row.cost.prefill),
                     queuedMs: milliseconds(row.cost.queued), runningMs: milliseconds(row.cost.running),
-                    rttKnown: row.rtt != nil, metricsKnown: row.metricsKnown)
+                    rttKnown: row.rtt != nil, metricsKnown: row.metricsKnown,
+                    predicted: .init(
+                        networkMs: milliseconds(row.prediction.network), uploadMs: milliseconds(row.prediction.upload),
+                        waitMs: milliseconds(row.prediction.wait), prefillMs: milliseconds(row.prediction.prefill),
+                        decodeMs: milliseconds(row.prediction.decode), othersMs: milliseconds(row.prediction.others),
+                        doubtMs: milliseconds(row.prediction.doubt), costMs: milliseconds(row.prediction.cost)))
             })
     }
 }

@@ -75,6 +75,29 @@ struct StatusDocument: Encodable {
             var reportedTokens: UInt64
             var reports: UInt64
         }
+        /// What its answers have taught, as `ServerInfo.Learned`.
+        struct Learned: Encodable {
+            var predictions: UInt64
+            var biasMs: Double
+            var errorMs: Double
+            var overheadMs: Double
+            var prefillMsPerToken: Double
+            var readingMsPerToken: Double
+            var uploadRoundTrips: Double
+            var decodeMs: Double
+            var decodeMsPerRequest: Double
+
+            init(_ learned: ServerInfo.Learned) {
+                predictions = learned.predictions
+                (biasMs, errorMs, overheadMs) = (
+                    rounded(learned.bias), rounded(learned.error), rounded(learned.overhead)
+                )
+                prefillMsPerToken = learned.prefillPerToken
+                readingMsPerToken = learned.readingPerToken
+                uploadRoundTrips = learned.uploadRoundTrips
+                (decodeMs, decodeMsPerRequest) = (rounded(learned.decode), rounded(learned.decodePerRequest))
+            }
+        }
         var id: String
         var url: String
         var ip: String
@@ -98,6 +121,7 @@ struct StatusDocument: Encodable {
         var ttftP50Ms: OrNull<Double>
         var knowledge: String
         var parity: Parity
+        var learned: OrNull<Learned>
     }
     struct Percentiles: Encodable {
         var windowSeconds: Int
@@ -200,7 +224,8 @@ extension ControlRoutes {
                 ?? "model",
             parity: .init(
                 predictedTokens: info?.parity.predictedTokens ?? 0, reportedTokens: info?.parity.reportedTokens ?? 0,
-                reports: info?.parity.reports ?? 0))
+                reports: info?.parity.reports ?? 0),
+            learned: OrNull(info.map { .init($0.learned) }))
     }
 
     /// Of the remembered requests that ended in the last `seconds`.

@@ -312,13 +312,14 @@ final class Exchange: UpstreamUser, Waiter {
     private func leaveServer(_ outcome: Outcome) {
         upstream?.close()
         upstream = nil
-        endTicket(outcome, cachedTokens: nil, now: Clock.now())
+        endTicket(outcome, cachedTokens: nil, outputTokens: nil, now: Clock.now())
     }
 
-    private func endTicket(_ outcome: Outcome, cachedTokens: Int?, now: Nanoseconds) {
+    private func endTicket(_ outcome: Outcome, cachedTokens: Int?, outputTokens: Int?, now: Nanoseconds) {
         guard let ticket, let server else { return }
         self.ticket = nil
-        dispatcher.ended(ticket, outcome, on: server, cachedTokens: cachedTokens, now: now)
+        dispatcher.ended(
+            ticket, outcome, on: server, cachedTokens: cachedTokens, outputTokens: outputTokens, now: now)
     }
 
     // MARK: The answer
@@ -432,7 +433,9 @@ final class Exchange: UpstreamUser, Waiter {
         if leftOver || !serverKeepsConnection { upstream?.close() } else { upstream?.release(now: now) }
         upstream = nil
         let used = succeeded ? usage?.usage() : nil
-        endTicket(succeeded ? .ok : .failed, cachedTokens: used.flatMap(cachedTokens), now: now)
+        endTicket(
+            succeeded ? .ok : .failed, cachedTokens: used.flatMap(cachedTokens), outputTokens: used?.outputTokens,
+            now: now)
         if let used, facts.sequences == 1 {
             dispatcher.tokens.note(
                 ours: facts.promptTokens, tokensFrom, engine: used.promptTokens,

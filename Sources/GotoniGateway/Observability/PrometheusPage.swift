@@ -154,6 +154,23 @@ struct PrometheusPage {
         each("gotoni_server_reported_cached_tokens_total", "counter", "Reported by the engine.") { _, info in
             info.map { Double($0.parity.reportedTokens) }
         }
+        each("gotoni_server_predictions_total", "counter", "First tokens compared with what was predicted.") {
+            _, info in
+            info.map { Double($0.learned.predictions) }
+        }
+        each("gotoni_server_prediction_error_seconds", "gauge", "Mean size of the last errors.") { _, info in
+            info.map { $0.learned.error / 1000 }
+        }
+        each("gotoni_server_prediction_bias_seconds", "gauge", "Observed less predicted, mean of the last.") {
+            _, info in
+            info.map { $0.learned.bias / 1000 }
+        }
+        each("gotoni_server_prefill_seconds_per_token", "gauge", "Learned, with nobody beside it.") { _, info in
+            info.map { $0.learned.prefillPerToken / 1000 }
+        }
+        each("gotoni_server_decode_seconds", "gauge", "Learned, of a whole answer alone.") { _, info in
+            info.map { $0.learned.decode / 1000 }
+        }
     }
 
     // MARK: The format

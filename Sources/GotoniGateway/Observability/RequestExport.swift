@@ -67,6 +67,8 @@ struct RequestExport {
             result.append(("\(server.name)_prefill_ms", Value(nanoseconds: row?.cost.prefill)))
             result.append(("\(server.name)_queued_ms", Value(nanoseconds: row?.cost.queued)))
             result.append(("\(server.name)_running_ms", Value(nanoseconds: row?.cost.running)))
+            result.append(("\(server.name)_predicted_ttft_ms", Value(nanoseconds: row?.prediction.firstToken)))
+            result.append(("\(server.name)_predicted_cost_ms", Value(nanoseconds: row?.prediction.cost)))
         }
         result += [
             ("tokens_from", .text(record.tokensFrom.rawValue)),

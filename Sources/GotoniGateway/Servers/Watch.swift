@@ -92,6 +92,7 @@ struct Watch: Sendable {
                 if report.kind == .llamacpp {
                     if slots == nil { slots = await promptSlots(pools) }
                     report.kvCapacityTokens = slots.flatMap(dispatcher.tokens(ofPrompts:))
+                    report.maxRunning = slots
                 }
                 known = path
                 let now = Clock.now()

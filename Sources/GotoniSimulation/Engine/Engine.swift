@@ -43,6 +43,8 @@ public struct EngineLoad: Equatable, Sendable {
     /// Tokens in the KV cache of running requests, and its size.
     public var usedTokens = 0
     public var kvTokens = 0
+    /// Most requests that run at one time.
+    public var maxRunning = 0
     /// Counts restarts.
     public var incarnation = 0
 
@@ -128,6 +130,7 @@ public struct Engine {
         load.running = prefilling.count + decoding.count
         load.usedTokens = usedTokens
         load.kvTokens = model.kvTokens
+        load.maxRunning = model.maxRunning
         load.incarnation = incarnation
         return load
     }

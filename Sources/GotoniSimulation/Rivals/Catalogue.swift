@@ -18,6 +18,7 @@ public enum Catalogue {
         (.powerOfTwo, "the less loaded of two drawn at random"),
         (.roundRobin, "in turn"),
         (.random, "any, with the same chance"),
+        (.predictive, "lowest predicted time, own and others'"),
     ]
 
     private struct Rival: Sendable {

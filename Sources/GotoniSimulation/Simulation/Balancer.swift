@@ -108,8 +108,11 @@ final class Balancer {
 
     /// `cachedTokens`: as the answer's usage says.
     func finish(
-        _ placement: Placement, _ outcome: Outcome, cachedTokens: Int?, now: Nanoseconds
+        _ placement: Placement, _ outcome: Outcome, cachedTokens: Int?, outputTokens: Int? = nil, now: Nanoseconds
     ) throws(RouterError) {
+        if learnsFromAnswers, let outputTokens {
+            try router.observeOutputTokens(placement.ticket, UInt64(outputTokens), now: now)
+        }
         if learnsFromAnswers, let cachedTokens {
             try router.observeCachedTokens(placement.ticket, UInt64(cachedTokens), now: now)
         }
@@ -135,6 +138,7 @@ final class Balancer {
         var metrics = EngineMetrics()
         metrics.queuedRequests = UInt64(load.waiting)
         metrics.runningRequests = UInt64(load.running)
+        metrics.runningLimit = UInt64(load.maxRunning)
         if learnsFromAnswers || index == .events { metrics.incarnation = UInt64(load.incarnation) }
         try router.observeMetrics(id, metrics, now: now)
     }

@@ -143,7 +143,8 @@ extension Simulation {
         // With jitter the last message can overtake the first; then the first token came with it.
         if !flights[request].hasFirstToken { try firstToken(request) }
         try balancers[index].finish(
-            placement, .ok, cachedTokens: flights[request].cachedTokens, now: time)
+            placement, .ok, cachedTokens: flights[request].cachedTokens,
+            outputTokens: workload.requests[request].outputTokens, now: time)
         results[request].lastToken = max(
             sinceScheduled(request) + leg(clientPath(request)), results[request].firstToken)
         let isHeard = clientIsReached(request) && !flights[request].isCutOff

@@ -94,6 +94,17 @@ struct ExplainAnswer: Decodable {
         var prefillMs: Double
         var queuedMs: Double
         var runningMs: Double
+        var predicted: Predicted?
+    }
+    struct Predicted: Decodable {
+        var networkMs: Double
+        var uploadMs: Double
+        var waitMs: Double
+        var prefillMs: Double
+        var decodeMs: Double
+        var othersMs: Double
+        var doubtMs: Double
+        var costMs: Double
     }
     struct Decision: Decodable {
         var requestId: String?

@@ -305,10 +305,21 @@ struct ProxyExplain: AsyncParsableCommand {
         let title =
             "\(beginning)\(decision.promptTokens) tokens to \(decision.chosen ?? "nobody") (\(decision.policy): \(decision.reason))"
             + (decision.ttftMs.map { ", waited \(decision.queueMs.text(0)) ms, TTFT \($0.text(0)) ms" } ?? "")
-        var table = TextTable(
-            ["SERVER", "VERDICT", "CACHED", "TO PREFILL", "RTT", "PREFILL", "QUEUED", "RUNNING", "COST"], leading: 2)
+        // What was compared: predicted times, or the terms of the GORGO cost.
+        let isPredicted = decision.policy == "predictive" && decision.candidates.allSatisfy { $0.predicted != nil }
+        let terms =
+            isPredicted
+            ? ["NETWORK", "UPLOAD", "WAIT", "PREFILL", "DECODE", "OTHERS", "DOUBT"]
+            : ["RTT", "PREFILL", "QUEUED", "RUNNING"]
+        var table = TextTable(["SERVER", "VERDICT", "CACHED", "TO PREFILL"] + terms + ["COST"], leading: 2)
         for row in decision.candidates {
-            let costs = [row.rttMs, row.prefillMs, row.queuedMs, row.runningMs, row.costMs]
+            var costs = [row.rttMs, row.prefillMs, row.queuedMs, row.runningMs, row.costMs]
+            if isPredicted, let predicted = row.predicted {
+                costs = [
+                    predicted.networkMs, predicted.uploadMs, predicted.waitMs, predicted.prefillMs, predicted.decodeMs,
+                    predicted.othersMs, predicted.doubtMs, predicted.costMs,
+                ]
+            }
             table.add(
                 [row.server, row.verdict, "\(row.matchedTokens)", "\(row.uncachedTokens)"]
                     + costs.map { $0.text(1) + " ms" })

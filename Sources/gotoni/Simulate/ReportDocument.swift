@@ -1,4 +1,5 @@
 import Foundation
+import GotoniCore
 import GotoniSimulation
 
 /// All figures of a comparison: what the table shows and `--json` writes. The same arguments give the same bytes, so

@@ -150,6 +150,15 @@ class gotoni_server_info(Structure):
     kv_blocks_removed: _u64
     kv_blocks_orphaned: _u64
     owed_tokens: _u64
+    predictions: _u64
+    prediction_bias_ms: _double
+    prediction_error_ms: _double
+    overhead_ms: _double
+    prefill_ms_per_token: _double
+    reading_ms_per_token: _double
+    upload_round_trips: _double
+    decode_ms: _double
+    decode_ms_per_request: _double
 
 
 gotoni_server_add = _function("gotoni_server_add", _status, _router, POINTER(gotoni_server), c_uint64)
@@ -197,6 +206,9 @@ class gotoni_decision(Structure):
     running_cost_ns: _i64
     policy: _u32
     eligible: _u32
+    predicted_first_token_ns: _i64
+    predicted_last_token_ns: _i64
+    predicted_cost_ns: _i64
 
 
 GOTONI_ELIGIBLE = 0
@@ -226,6 +238,14 @@ class gotoni_candidate(Structure):
     chosen: _u32
     owed_tokens: _u64
     evicted_tokens: _u64
+    predicted_network_ns: _i64
+    predicted_upload_ns: _i64
+    predicted_wait_ns: _i64
+    predicted_prefill_ns: _i64
+    predicted_decode_ns: _i64
+    predicted_others_ns: _i64
+    predicted_doubt_ns: _i64
+    predicted_cost_ns: _i64
 
 
 GOTONI_FINISH_OK = 0
@@ -272,6 +292,7 @@ GOTONI_METRIC_QUEUED_TOKENS = 4
 GOTONI_METRIC_RUNNING_TOKENS = 8
 GOTONI_METRIC_KV_CAPACITY_TOKENS = 16
 GOTONI_METRIC_INCARNATION = 32
+GOTONI_METRIC_RUNNING_LIMIT = 64
 
 
 @_struct
@@ -284,6 +305,7 @@ class gotoni_metrics(Structure):
     running_tokens: _u64
     kv_capacity_tokens: _u64
     incarnation: _u64
+    running_limit: _u64
 
 
 gotoni_observe_metrics = _function(
@@ -291,6 +313,9 @@ gotoni_observe_metrics = _function(
 )
 gotoni_observe_cached_tokens = _function(
     "gotoni_observe_cached_tokens", _status, _router, c_uint64, c_uint64, c_uint64
+)
+gotoni_observe_output_tokens = _function(
+    "gotoni_observe_output_tokens", _status, _router, c_uint64, c_uint64, c_uint64
 )
 
 
@@ -366,6 +391,7 @@ GOTONI_POLICY_SESSION_AFFINITY = 5
 GOTONI_POLICY_POWER_OF_TWO = 6
 GOTONI_POLICY_ROUND_ROBIN = 7
 GOTONI_POLICY_RANDOM = 8
+GOTONI_POLICY_PREDICTIVE = 9
 
 gotoni_policy_set = _function("gotoni_policy_set", _status, _router, c_uint32)
 gotoni_policy_get = _function("gotoni_policy_get", _status, _router, POINTER(c_uint32))
@@ -383,6 +409,11 @@ GOTONI_KNOB_METRICS_TTL_MS = 8
 GOTONI_KNOB_TOKENS_PER_REQUEST_PRIOR = 9
 GOTONI_KNOB_TICKET_SILENCE_MS = 10
 GOTONI_KNOB_EVICTION_WEIGHT = 11
+GOTONI_KNOB_DECODE_MS = 12
+GOTONI_KNOB_DECODE_MS_PER_REQUEST = 13
+GOTONI_KNOB_DECODE_WEIGHT = 14
+GOTONI_KNOB_OTHERS_WEIGHT = 15
+GOTONI_KNOB_LEARNING = 16
 
 
 @_struct

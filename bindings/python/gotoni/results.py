@@ -83,6 +83,23 @@ class Decision:
         """Sharing the server with what runs there."""
         return self._row.running_cost_ns
 
+    @property
+    def predicted_first_token_ns(self) -> int:
+        """When the first token is expected from the chosen server, after now."""
+        return self._row.predicted_first_token_ns
+
+    @property
+    def predicted_last_token_ns(self) -> int:
+        """The same of the last token of an answer of mean length."""
+        return self._row.predicted_last_token_ns
+
+    @property
+    def predicted_cost_ns(self) -> int:
+        """What the policy predictive compares."""
+        return self._row.predicted_cost_ns
+
+    predicted_first_token_ms = _Milliseconds("predicted_first_token_ns")
+    predicted_last_token_ms = _Milliseconds("predicted_last_token_ns")
     cost_ms = _Milliseconds("cost_ns")
     rtt_cost_ms = _Milliseconds("rtt_cost_ns")
     prefill_cost_ms = _Milliseconds("prefill_cost_ns")
@@ -139,6 +156,19 @@ class Candidate:
     """Of the queued tokens, those not believed cached: prefill still to be done."""
     evicted_tokens: int
     """What this prompt would drive out of a cache that is full."""
+    predicted_network_ns: int
+    """What the policy predictive expects: this and the next three add up to the first token."""
+    predicted_upload_ns: int
+    predicted_wait_ns: int
+    predicted_prefill_ns: int
+    predicted_decode_ns: int
+    """From the first token of an answer of mean length to its last."""
+    predicted_others_ns: int
+    """By how much it delays others, summed over them."""
+    predicted_doubt_ns: int
+    """By how much all this may be off because few answers were seen."""
+    predicted_cost_ns: int
+    """What predictive compares."""
 
     cost_ms = _Milliseconds("cost_ns")
     rtt_cost_ms = _Milliseconds("rtt_cost_ns")
@@ -196,6 +226,21 @@ class ServerInfo:
     kv_blocks_orphaned: int
     owed_tokens: int
     """Of the queued tokens, those not believed cached: prefill still to be done."""
+    predictions: int
+    """First tokens that were compared with what was predicted."""
+    prediction_bias_ms: float
+    """Observed less predicted, the mean of the last 200; and its mean size."""
+    prediction_error_ms: float
+    overhead_ms: float
+    """Learned from its answers, as all that follows: of every request, besides its round trip."""
+    prefill_ms_per_token: float
+    reading_ms_per_token: float
+    """Of the whole prompt, cached or not."""
+    upload_round_trips: float
+    """Of the round trips that a long prompt needs on an idle connection, the share taken."""
+    decode_ms: float
+    """Of a whole answer of mean length alone, from its first token on; and what each request beside it adds."""
+    decode_ms_per_request: float
 
     @property
     def rtt_ms(self) -> Optional[float]:

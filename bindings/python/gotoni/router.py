@@ -14,6 +14,7 @@ from ._abi import (
     GOTONI_METRIC_KV_CAPACITY_TOKENS,
     GOTONI_METRIC_QUEUED_REQUESTS,
     GOTONI_METRIC_QUEUED_TOKENS,
+    GOTONI_METRIC_RUNNING_LIMIT,
     GOTONI_METRIC_RUNNING_REQUESTS,
     GOTONI_METRIC_RUNNING_TOKENS,
     gotoni_candidate,
@@ -266,11 +267,13 @@ class Router:
         running_tokens: Optional[int] = None,
         kv_capacity_tokens: Optional[int] = None,
         incarnation: Optional[int] = None,
+        running_limit: Optional[int] = None,
         now_ns: Optional[int] = None,
     ) -> None:
         """One poll of a server's metrics. None means unknown, which is not zero.
 
-        `incarnation` is any number that changes when the engine restarts, such as its start time.
+        `incarnation` is any number that changes when the engine restarts, such as its start time;
+        `running_limit` the most requests that it runs at one time.
         """
         metrics = gotoni_metrics(sizeof(gotoni_metrics))
         for bit, name, value in (
@@ -280,6 +283,7 @@ class Router:
             (GOTONI_METRIC_RUNNING_TOKENS, "running_tokens", running_tokens),
             (GOTONI_METRIC_KV_CAPACITY_TOKENS, "kv_capacity_tokens", kv_capacity_tokens),
             (GOTONI_METRIC_INCARNATION, "incarnation", incarnation),
+            (GOTONI_METRIC_RUNNING_LIMIT, "running_limit", running_limit),
         ):
             if value is not None:
                 metrics.known |= bit

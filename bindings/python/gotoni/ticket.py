@@ -10,6 +10,7 @@ from ._abi import (
     gotoni_finish,
     gotoni_first_token,
     gotoni_observe_cached_tokens,
+    gotoni_observe_output_tokens,
     gotoni_progress,
 )
 from ._inputs import u64
@@ -59,6 +60,11 @@ class Ticket(Decision):
         """How many prompt tokens the engine reported as cached. Call it before finish."""
         count = u64(cached_tokens, "cached_tokens")
         self._router._call(gotoni_observe_cached_tokens, self._row.ticket, count, self._router._now(now_ns))
+
+    def observe_output_tokens(self, output_tokens: int, *, now_ns: Optional[int] = None) -> None:
+        """How many tokens the answer has. Call it before finish."""
+        count = u64(output_tokens, "output_tokens")
+        self._router._call(gotoni_observe_output_tokens, self._row.ticket, count, self._router._now(now_ns))
 
     def finish(self, outcome: Outcome = "ok", *, now_ns: Optional[int] = None) -> None:
         """The request ended: 'ok', 'failed', 'cancelled' or 'not_sent'. A second call changes nothing."""

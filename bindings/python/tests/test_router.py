@@ -286,6 +286,7 @@ def test_policies_are_listed_and_switched(router: gotoni.Router) -> None:
         "power-of-two",
         "round-robin",
         "random",
+        "predictive",
     ]
     for name in gotoni.policies():
         router.policy = name
@@ -305,7 +306,7 @@ def test_knobs_are_described_and_turned(router: gotoni.Router) -> None:
     assert all(info.minimum <= info.default_value <= info.maximum for info in described.values())
     assert all(info.meaning for info in described.values())
     assert dict(router.knobs) == {name: info.default_value for name, info in described.items()}
-    assert len(router.knobs) == len(described) == 11
+    assert len(router.knobs) == len(described) == 16
     router.knobs["ms_per_token"] = 0.5
     assert router.knobs["ms_per_token"] == 0.5
     assert "ms_per_token" in router.knobs and "best" not in router.knobs

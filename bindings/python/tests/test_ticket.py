@@ -1,6 +1,7 @@
 """The life of a ticket: by hand, by `with`, by `async with`, and when it is forgotten."""
 import asyncio
 import gc
+import time
 from typing import Iterator
 
 import pytest
@@ -68,6 +69,25 @@ def test_reported_cached_tokens_trim_what_was_believed(router: gotoni.Router) ->
     ticket.finish()
     info = router.server(1)
     assert (info.predicted_cached_tokens, info.reported_cached_tokens, info.parity_reports) == (64, 16, 1)
+
+
+def test_answers_teach_speeds(router: gotoni.Router) -> None:
+    now = time.monotonic_ns()
+    for round in range(400):
+        tokens = range(round * 5_000, round * 5_000 + 200 + 31 * round % 1_000)
+        ticket = router.route(tokens, exclude=[2, 3], now_ns=now)
+        now += 300_000 * len(tokens)
+        ticket.first_token(now_ns=now)
+        now += 2_000_000_000
+        ticket.observe_output_tokens(20, now_ns=now)
+        ticket.finish(now_ns=now)
+    info = router.server(1, now_ns=now)
+    assert info.predictions == 400
+    assert info.prefill_ms_per_token + info.reading_ms_per_token == pytest.approx(0.3, abs=0.04)
+    assert info.decode_ms == pytest.approx(2_000, rel=0.1)
+    ticket = router.route(range(900_000, 901_000), now_ns=now)
+    assert ticket.predicted_last_token_ms > ticket.predicted_first_token_ms > 0
+    ticket.finish("not_sent", now_ns=now)
 
 
 def test_a_decision_cannot_be_changed(router: gotoni.Router) -> None:

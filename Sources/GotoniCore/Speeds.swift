@@ -1,0 +1,201 @@
+/// What one request meets at one server: the inputs of a prediction. Times in milliseconds, tokens in thousands.
+struct Situation: BitwiseCopyable {
+    var rtt: Float = 0
+    /// Round trips that a long prompt needs besides, on a connection that was idle.
+    var roundTrips: Float = 0
+    var prompt: Float = 0
+    /// To prefill, of its own prompt and of others when it arrives.
+    var own: Float = 0
+    var ahead: Float = 0
+    /// Requests there, before and after their first token.
+    var requests: Float = 0
+
+    /// Of the time to the first token beyond the round trip.
+    fileprivate var features: InlineArray<5, Double> {
+        let work = Double(own) + Double(ahead)
+        return [1, work, work * Double(requests) / 10, Double(roundTrips) * Double(rtt) / 100, Double(prompt)]
+    }
+}
+
+/// What work takes at a server, in milliseconds.
+struct Speed: BitwiseCopyable {
+    /// Per unit of `Situation.features`, and of 1 and tens of requests.
+    fileprivate var firstToken: InlineArray<5, Double> = InlineArray(repeating: 0)
+    fileprivate var decode: InlineArray<2, Double> = InlineArray(repeating: 0)
+
+    init() {}
+
+    /// What is believed before anything was observed; `msPerToken` of prefill.
+    init(msPerToken: Double, decode: Double, decodePerRequest: Double) {
+        firstToken = [0, msPerToken * 1_000, 0, 100, 0]
+        self.decode = [decode, decodePerRequest * 10]
+    }
+
+    /// Of every request, besides its round trip.
+    var overhead: Double { firstToken[0] }
+    /// Of a thousand tokens of prefill, beside so many requests.
+    @inline(__always) func prefill(requests: Double) -> Double { firstToken[1] + firstToken[2] * requests / 10 }
+    /// Of sending a prompt: of each round trip that it needs besides, the share that it really takes; and of reading a
+    /// thousand tokens.
+    var roundTripShare: Double { firstToken[3] / 100 }
+    var reading: Double { firstToken[4] }
+    /// Of a whole answer of mean length from its first token on, beside so many requests; and what each of them adds.
+    @inline(__always) func decode(requests: Double) -> Double { decode[0] + decode[1] * requests / 10 }
+    var decodePerRequest: Double { decode[1] / 10 }
+
+    func firstToken(_ situation: Situation) -> Double {
+        let features = situation.features
+        var sum = Double(situation.rtt)
+        for i in 0..<5 { sum += firstToken[i] * features[i] }
+        return sum
+    }
+}
+
+/// The speed of one server, or of all together, as answers have taught.
+struct LearnedSpeed: BitwiseCopyable {
+    fileprivate(set) var speed = Speed()
+    /// First tokens observed.
+    fileprivate(set) var observations: UInt64 = 0
+    /// Observed less predicted, the mean of the last; and its size.
+    fileprivate(set) var bias = 0.0
+    fileprivate(set) var error = 0.0
+    /// By how much its predictions may be off because few were observed: the standard error of a mean.
+    fileprivate(set) var doubt = 0.0
+
+    /// Of the means of bias and error.
+    private static let memory = 200.0
+    /// The largest doubt, milliseconds.
+    static let mostDoubt = 250.0
+
+    fileprivate mutating func note(observed: Double, predicted: Double) {
+        observations += 1
+        let share = 1 / min(Double(observations), Self.memory)
+        bias += (observed - predicted - bias) * share
+        error += ((observed - predicted).magnitude - error) * share
+        let counted = min(Double(observations), Regression<5>.memory)
+        doubt = min(error / (counted + 1).squareRoot(), Self.mostDoubt)
+    }
+}
+
+/// What a speed is computed from.
+private struct Evidence: BitwiseCopyable {
+    private var firstToken = Regression<5>()
+    private var decode = Regression<2>()
+
+    /// How many observations the prior of each coefficient is worth, in the square of its feature.
+    private static var firstTokenTrust: InlineArray<5, Double> { [10, 20, 200, 20, 100] }
+    private static var decodeTrust: InlineArray<2, Double> { [20, 20] }
+
+    /// A first token came after `time` where `predicted` was expected.
+    mutating func observe(firstToken time: Double, predicted: Double, _ situation: Situation) {
+        let rtt = Double(situation.rtt)
+        firstToken.observe(situation.features, time - rtt, predicted: predicted - rtt)
+    }
+
+    /// An answer of `length` times the mean took `time` from its first token to its last.
+    mutating func observe(decode time: Double, predicted: Double, length: Double, requests: Double) {
+        decode.observe([length, length * requests / 10], time, predicted: predicted)
+    }
+
+    /// Nothing is gained by more work: a coefficient that comes out negative is noise, and zero.
+    func speed(prior: Speed) -> Speed {
+        guard firstToken.weight > 0 || decode.weight > 0 else { return prior }
+        var speed = Speed()
+        speed.firstToken = firstToken.solution(prior: prior.firstToken, trust: Self.firstTokenTrust)
+        speed.decode = decode.solution(prior: prior.decode, trust: Self.decodeTrust)
+        for i in 0..<5 { speed.firstToken[i] = max(speed.firstToken[i], 0) }
+        for i in 0..<2 { speed.decode[i] = max(speed.decode[i], 0) }
+        // Prefill takes some time, or no backlog would be any.
+        speed.firstToken[1] = max(speed.firstToken[1], prior.firstToken[1] / 1_000)
+        return speed
+    }
+}
+
+/// The speed of every server. One that has answered little is believed to be like all others, and these like what the knobs
+/// say.
+struct Speeds: ~Copyable {
+    private let servers: Buffer<LearnedSpeed>
+    private let evidence: Buffer<Evidence>
+    private(set) var fleet = LearnedSpeed()
+    private var fleetEvidence = Evidence()
+    private var prior = Speed()
+    private var isLearning = true
+    /// Tokens of an answer: the mean of the last thousand.
+    private var outputTokens = 0.0
+    private var answers = 0.0
+
+    init(limit: Int) throws(RouterError) {
+        let servers = try Buffer<LearnedSpeed>(count: limit)
+        evidence = try Buffer<Evidence>(count: limit)
+        self.servers = servers
+    }
+
+    func model(_ slot: Slot) -> LearnedSpeed { servers[Int(slot)] }
+
+    /// By slot, for one decision.
+    var models: UnsafePointer<LearnedSpeed> { UnsafePointer(servers.base) }
+
+    mutating func forget(_ slot: Slot) {
+        servers[Int(slot)] = LearnedSpeed()
+        evidence[Int(slot)] = Evidence()
+    }
+
+    /// `isLearning` false: speeds stay what they are.
+    mutating func set(prior: Speed, isLearning: Bool, slots: Int) {
+        self.prior = prior
+        self.isLearning = isLearning
+        fleet.speed = fleetEvidence.speed(prior: prior)
+        for slot in 0..<slots { servers[slot].speed = evidence[slot].speed(prior: fleet.speed) }
+    }
+
+    private func speed(_ slot: Slot) -> Speed {
+        servers[Int(slot)].observations > 0 ? servers[Int(slot)].speed : fleet.speed
+    }
+
+    /// A request's first token came `time` milliseconds after it was routed.
+    mutating func observe(_ slot: Slot, firstToken time: Double, _ situation: Situation) {
+        guard isLearning else { return }
+        let predicted = speed(slot).firstToken(situation)
+        fleet.note(observed: time, predicted: predicted)
+        fleetEvidence.observe(firstToken: time, predicted: predicted, situation)
+        servers[Int(slot)].note(observed: time, predicted: predicted)
+        evidence[Int(slot)].observe(firstToken: time, predicted: predicted, situation)
+        solve(slot)
+    }
+
+    /// An answer took `time` milliseconds from its first token on, beside so many requests; `tokens`: as many as it had, if
+    /// that is known.
+    mutating func observe(_ slot: Slot, decode time: Double, tokens: UInt64?, requests: Double) {
+        guard isLearning else { return }
+        var length = 1.0
+        if let tokens {
+            answers = min(answers + 1, Regression<2>.memory)
+            outputTokens += (Double(tokens) - outputTokens) / answers
+            // The first token came before.
+            length = max(Double(tokens) - 1, 0) / max(outputTokens - 1, 1)
+        }
+        let predicted = length * speed(slot).decode(requests: requests)
+        fleetEvidence.observe(decode: time, predicted: predicted, length: length, requests: requests)
+        evidence[Int(slot)].observe(decode: time, predicted: predicted, length: length, requests: requests)
+        solve(slot)
+    }
+
+    private mutating func solve(_ slot: Slot) {
+        fleet.speed = fleetEvidence.speed(prior: prior)
+        servers[Int(slot)].speed = evidence[Int(slot)].speed(prior: fleet.speed)
+    }
+
+    /// For status pages.
+    func learned(_ slot: Slot) -> ServerInfo.Learned {
+        let (model, speed) = (servers[Int(slot)], speed(slot))
+        var learned = ServerInfo.Learned()
+        (learned.predictions, learned.bias, learned.error) = (model.observations, model.bias, model.error)
+        learned.overhead = speed.overhead
+        learned.prefillPerToken = speed.prefill(requests: 0) / 1_000
+        learned.readingPerToken = speed.reading / 1_000
+        learned.uploadRoundTrips = speed.roundTripShare
+        learned.decode = speed.decode(requests: 0)
+        learned.decodePerRequest = speed.decodePerRequest
+        return learned
+    }
+}
