@@ -82,9 +82,15 @@ private struct Evidence: BitwiseCopyable {
     private var firstToken = Regression<5>()
     private var decode = Regression<2>()
 
-    /// How many observations the prior of each coefficient is worth, in the square of its feature.
-    private static var firstTokenTrust: InlineArray<5, Double> { [10, 20, 200, 20, 100] }
-    private static var decodeTrust: InlineArray<2, Double> { [20, 20] }
+    /// How many observations the prior of each coefficient is worth, in the square of its feature: the knobs little, for they
+    /// may be anybody's defaults; all servers' speed much to one of them, for most fleets are alike.
+    struct Trust {
+        var firstToken: InlineArray<5, Double>
+        var decode: InlineArray<2, Double>
+
+        static var inKnobs: Trust { Trust(firstToken: [5, 4, 50, 5, 25], decode: [5, 5]) }
+        static var inFleet: Trust { Trust(firstToken: [10, 20, 200, 20, 100], decode: [20, 20]) }
+    }
 
     /// A first token came after `time` where `predicted` was expected.
     mutating func observe(firstToken time: Double, predicted: Double, _ situation: Situation) {
@@ -98,11 +104,11 @@ private struct Evidence: BitwiseCopyable {
     }
 
     /// Nothing is gained by more work: a coefficient that comes out negative is noise, and zero.
-    func speed(prior: Speed) -> Speed {
+    func speed(prior: Speed, _ trust: Trust) -> Speed {
         guard firstToken.weight > 0 || decode.weight > 0 else { return prior }
         var speed = Speed()
-        speed.firstToken = firstToken.solution(prior: prior.firstToken, trust: Self.firstTokenTrust)
-        speed.decode = decode.solution(prior: prior.decode, trust: Self.decodeTrust)
+        speed.firstToken = firstToken.solution(prior: prior.firstToken, trust: trust.firstToken)
+        speed.decode = decode.solution(prior: prior.decode, trust: trust.decode)
         for i in 0..<5 { speed.firstToken[i] = max(speed.firstToken[i], 0) }
         for i in 0..<2 { speed.decode[i] = max(speed.decode[i], 0) }
         // Prefill takes some time, or no backlog would be any.
@@ -144,8 +150,8 @@ struct Speeds: ~Copyable {
     mutating func set(prior: Speed, isLearning: Bool, slots: Int) {
         self.prior = prior
         self.isLearning = isLearning
-        fleet.speed = fleetEvidence.speed(prior: prior)
-        for slot in 0..<slots { servers[slot].speed = evidence[slot].speed(prior: fleet.speed) }
+        fleet.speed = fleetEvidence.speed(prior: prior, .inKnobs)
+        for slot in 0..<slots { servers[slot].speed = evidence[slot].speed(prior: fleet.speed, .inFleet) }
     }
 
     private func speed(_ slot: Slot) -> Speed {
@@ -181,8 +187,8 @@ struct Speeds: ~Copyable {
     }
 
     private mutating func solve(_ slot: Slot) {
-        fleet.speed = fleetEvidence.speed(prior: prior)
-        servers[Int(slot)].speed = evidence[Int(slot)].speed(prior: fleet.speed)
+        fleet.speed = fleetEvidence.speed(prior: prior, .inKnobs)
+        servers[Int(slot)].speed = evidence[Int(slot)].speed(prior: fleet.speed, .inFleet)
     }
 
     /// For status pages.

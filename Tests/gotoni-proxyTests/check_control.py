@@ -96,7 +96,7 @@ def policies_and_knobs_change_at_run_time() -> None:
     engines, proxy = _with_engines(2)
     with started(proxy, *engines):
         available = proxy.get("/proxy/policy")["available"]
-        assert len(available) == 8, available
+        assert len(available) == 9 and "predictive" in available, available
         for policy in available:
             assert proxy.post("/proxy/policy", {"policy": policy})["new_policy"] == policy
             assert proxy.chat(f"by {policy}").status == 200
@@ -227,6 +227,25 @@ def decisions_are_explained() -> None:
         answer = proxy.ask("POST", "/proxy/explain", {"messages": [{"role": "user", "content": text}]})
         assert answer.status == 200 and "e0" in answer.text and "e1" in answer.text, answer
         assert served == [engine.served() for engine in engines], "explaining sent something"
+
+
+def predictive_learns_from_answers() -> None:
+    """Told that a token of prefill takes 10 ms, which is eighty times what it takes here, it finds out."""
+    engines, proxy = _with_engines(2, "--policy", "predictive", "--ms-per-token", "10")
+    with started(proxy, *engines):
+        for _ in range(12):
+            assert proxy.chat(fresh_text(4_000), stream=True).status == 200
+        proxy.until_quiet()
+        learned = [server["learned"] for server in proxy.status()["servers"]]
+        assert sum(each["predictions"] for each in learned) == 12, learned
+        assert all(each["prefill_ms_per_token"] < 5 for each in learned), learned
+        assert sum(proxy.metric(f'gotoni_server_predictions_total{{server="e{at}"}}') for at in range(2)) == 12
+        body = {"messages": [{"role": "user", "content": fresh_text(4_000)}]}
+        (decision,) = json.loads(proxy.ask("POST", "/proxy/explain", body).text)["decisions"]
+        costs = {row["server"]: row["predicted"]["cost_ms"] for row in decision["candidates"]}
+        assert decision["chosen"] == min(costs, key=lambda name: costs[name]), decision
+        last = proxy.records()[-1]
+        assert last["e0_predicted_ttft_ms"] > 0 and last["policy"] == "predictive", last
 
 
 def the_dashboard_is_a_page_that_holds_nothing() -> None:
