@@ -11,10 +11,11 @@ public func fuzzOneInput(_ data: UnsafePointer<UInt8>?, _ size: Int) -> Int32 {
     let input = UnsafeRawBufferPointer(start: data, count: size)
     guard let choice = input.first else { return 0 }
     let rest = UnsafeRawBufferPointer(rebasing: input.dropFirst())
-    switch choice % 4 {
+    switch choice % 5 {
     case 0: bodies(rest)
     case 1: answers(rest)
     case 2: metrics(rest)
+    case 4: kvEvents(rest)
     default: report { () throws(ReportError) in try EngineReport(loads: rest) }
     }
     return 0
@@ -71,6 +72,23 @@ private func metrics(_ text: UnsafeRawBufferPointer) {
         _ = sample.value
     }
     report { () throws(ReportError) in try EngineReport(prometheus: text) }
+}
+
+private func kvEvents(_ message: UnsafeRawBufferPointer) {
+    var (reader, first) = (KVEventReader(model: "m", adapterIsModel: true), [UInt64]())
+    for turn in 0..<2 {
+        var seen: [UInt64] = []
+        do throws(KVEventError) {
+            try reader.read(message) { (event) throws(KVEventError) in
+                seen += event.hashes + [UInt64(event.tokens.count), event.namespace]
+                require(event.kind != .stored || event.tokens.count == event.hashes.count * event.blockTokens)
+                require(event.hashes.count <= message.count && event.tokens.count <= message.count)
+            }
+            require((try? reader.time(of: message)) != nil)
+        } catch {}
+        require(turn == 0 || seen == first)
+        first = seen
+    }
 }
 
 private func report(_ read: () throws(ReportError) -> EngineReport) {
