@@ -40,27 +40,15 @@ internal import GotoniCore
     status { () throws(RouterError) in
         let event = try read(event, gotoni_kv_stored())
         let router = try router(handle)
-        let blockTokens = router.configuration.blockTokens
         guard event.has_parent <= 1, event.reserved == 0 else { throw .argument }
-        guard event.block_size > 0, Int(event.block_size) % blockTokens == 0 else { throw .blockSize }
         let hashes = try elements(event.hashes, event.block_count)
         let (count, overflow) = hashes.count.multipliedReportingOverflow(by: Int(event.block_size))
         guard !overflow else { throw .range }
         let tokens = try elements(event.tokens, count)
-
-        // The digest to chain to is looked up under the lock, the hashing is done outside it.
-        let parent = event.has_parent == 1 ? event.parent_hash : nil
-        let seed =
-            try parent.map { (parent) throws(RouterError) in
-                try router.withRouter { (router) throws(RouterError) in
-                    try router.digest(of: parent, on: ServerID(id)) ?? 0
-                }
-            } ?? event.namespace_key
-        try router.withPrompt(Span(_unsafeElements: tokens), namespace: seed) { (router, prompt) throws(RouterError) in
-            try router.stored(
-                on: ServerID(id), prompt, hashes: Span(_unsafeElements: hashes),
-                span: Int(event.block_size) / blockTokens, parent: parent, seed: seed, now: Nanoseconds(now))
-        }
+        try router.stored(
+            on: ServerID(id), hashes: Span(_unsafeElements: hashes), tokens: Span(_unsafeElements: tokens),
+            blockTokens: Int(event.block_size), parent: event.has_parent == 1 ? event.parent_hash : nil,
+            namespace: event.namespace_key, now: Nanoseconds(now))
     }
 }
 

@@ -49,6 +49,26 @@ public final class SharedRouter: @unchecked Sendable {
         return try router.withLock { (router) throws(RouterError) in try body(&router, prompt.digests) }
     }
 
+    /// `Router.stored` for the tokens of these blocks, `blockTokens` in each; `namespace` is used where there is no parent.
+    /// The digest to chain to is looked up under the lock, the hashing is done outside it.
+    /// Errors: blockSize (no multiple of ours), range, memory, and those of `Router.stored`.
+    public func stored(
+        on id: ServerID, hashes: Span<UInt64>, tokens: Span<UInt32>, blockTokens: Int, parent: UInt64?,
+        namespace: UInt64, now: Nanoseconds
+    ) throws(RouterError) {
+        guard blockTokens > 0, blockTokens % configuration.blockTokens == 0 else { throw .blockSize }
+        let (count, overflow) = hashes.count.multipliedReportingOverflow(by: blockTokens)
+        guard !overflow, tokens.count == count else { throw .range }
+        var seed = namespace
+        if let parent {
+            seed = try withRouter { (router) throws(RouterError) in try router.digest(of: parent, on: id) ?? 0 }
+        }
+        let (first, span) = (seed, blockTokens / configuration.blockTokens)
+        try withPrompt(tokens, namespace: first) { (router, prompt) throws(RouterError) in
+            try router.stored(on: id, prompt, hashes: hashes, span: span, parent: parent, seed: first, now: now)
+        }
+    }
+
     /// `Router.route` for `tokens`.
     public func route(
         _ tokens: Span<UInt32>, namespace: UInt64 = 0, _ request: Request = Request(),
