@@ -25,7 +25,7 @@ LIBRARY_SOURCES := $(CORE_SOURCES) $(shell find Sources/GotoniABI include -type 
 TOKENIZER_SOURCES := $(CORE_SOURCES) $(shell find Sources/GotoniTokenizer* include -type f)
 # The service is Python.
 SERVICE := Sources/gotoni-tokenizer
-PROGRAM_SOURCES := $(CORE_SOURCES) $(shell find Sources/Gotoni[EGST]* Sources/gotoni* -type f -not -path '$(SERVICE)/*')
+PROGRAM_SOURCES := $(CORE_SOURCES) $(shell find Sources/Gotoni[EGST]* Sources/ZeroMQ Sources/gotoni* -type f -not -path '$(SERVICE)/*')
 FORMATTED := Package.swift Sources Tests examples/swift
 
 # Swift's crash reporter can hang on a crash that a test provokes.
@@ -122,6 +122,16 @@ wheel: $(SO) $(TOKENIZER_SO) $(VENV)/made
 bench-micro: $(SO) $(VENV)/bench-ready
 	@$(VPYTHON) benchmark/micro/bench.py --library $(SO) --include include --build $(BUILD)/bench \
 		--out $(BUILD)/bench-micro.json $(ARGS)
+	@$(MAKE) --no-print-directory bench-kv-events
+
+## bench-kv-events   how many blocks a second go from an engine's messages into the router, with a threshold
+.PHONY: bench-kv-events
+bench-kv-events: | deps
+	@$(LIBRARIES) swift build --quiet --build-tests -c release -Xswiftc -enable-testing
+	@GOTONI_BENCH_KV_EVENTS=1 $(LIBRARIES) swift test --quiet --skip-build -c release -Xswiftc -enable-testing \
+		--no-parallel --filter KVEventThroughputTests > $(BUILD)/bench-kv-events.log 2>&1 \
+		|| { cat $(BUILD)/bench-kv-events.log >&2; exit 1; }
+	@grep 'KV events' $(BUILD)/bench-kv-events.log
 
 ## bench-simulation  the results of benchmark/simulation/README.md with plots, in build/simulation (TRACES=folder with Mooncake's traces)
 .PHONY: bench-simulation
@@ -358,17 +368,15 @@ $(TOKENIZER_SO): $(TOKENIZER_SOURCES)
 
 # One build makes all programs. So that they run where no Swift is, the standard library is linked in; libraries that other
 # systems lack lie beside them, in ../lib/gotoni. Run-time checks of exclusive access are an eighth of the proxy's
-# instructions a request: the tests' builds have them, these do not.
-PROGRAM_FLAGS := -Xswiftc -use-ld=lld -Xswiftc -enforce-exclusivity=unchecked -Xlinker -rpath='$$ORIGIN/../lib/gotoni'
+# instructions a request: the tests' builds have them, these do not. (An rpath of the old kind is also where libraries look
+# that others need.)
+PROGRAM_FLAGS := -Xswiftc -use-ld=lld -Xswiftc -enforce-exclusivity=unchecked -Xlinker -rpath='$$ORIGIN/../lib/gotoni' \
+	-Xlinker --disable-new-dtags
 $(GOTONI) $(PROXY) $(LB) $(ENGINE) &: $(PROGRAM_SOURCES)
 	@scripts/check-deps
 	$(say) "the programs (six minutes the first time)"
 	@mkdir -p $(BIN) $(LIB)/gotoni
-	@for library in xxhash simdjson pcre2-8 utf8proc; do \
-		file=$$(readlink -f "$$($(CC) -print-file-name=lib$$library.so)") && \
-		name=$$(readelf -d "$$file" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p') && \
-		install -m 644 "$$file" "$(LIB)/gotoni/$$name" || exit 1; \
-	done
+	@scripts/copy-libraries $(LIB)/gotoni xxhash simdjson pcre2-8 utf8proc zmq
 	@for program in $(PROGRAMS); do \
 		swift build --quiet -c release --static-swift-stdlib $(PROGRAM_FLAGS) --scratch-path .build-cli \
 			--product $$program && strip -o $(BIN)/$$program .build-cli/release/$$program || exit 1; \

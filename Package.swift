@@ -97,10 +97,12 @@ let package = Package(
                 .target(
                     name: "GotoniEngines", dependencies: ["CSimdjson", "CXXHash", "GotoniCore"], swiftSettings: settings
                 ),
+                .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
+                .target(name: "ZeroMQ", dependencies: ["CZeroMQ"], swiftSettings: settings),
                 .target(
                     name: "GotoniGateway",
                     dependencies: [
-                        "GotoniCore", "GotoniEngines", "GotoniTokenizer",
+                        "GotoniCore", "GotoniEngines", "GotoniTokenizer", "ZeroMQ",
                         .product(name: "Logging", package: "swift-log"),
                         .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                         .product(name: "NIOCore", package: "swift-nio"),
@@ -111,7 +113,7 @@ let package = Package(
                 .target(
                     name: "GotoniService",
                     dependencies: [
-                        "GotoniCore", "GotoniGateway", "GotoniTokenizer",
+                        "GotoniCore", "GotoniEngines", "GotoniGateway", "GotoniTokenizer",
                         .product(name: "ArgumentParser", package: "swift-argument-parser"),
                         .product(name: "Logging", package: "swift-log"),
                         .product(name: "Yams", package: "Yams"),
@@ -131,7 +133,7 @@ let package = Package(
                 .executableTarget(
                     name: "gotoni-engine",
                     dependencies: [
-                        "CXXHash", "GotoniCore", "GotoniSimulation", "GotoniEngines",
+                        "CXXHash", "GotoniCore", "GotoniSimulation", "GotoniEngines", "ZeroMQ",
                         .product(name: "ArgumentParser", package: "swift-argument-parser"),
                         .product(name: "NIOCore", package: "swift-nio"),
                         .product(name: "NIOPosix", package: "swift-nio"),
@@ -154,7 +156,7 @@ let package = Package(
                 .testTarget(
                     name: "GotoniGatewayTests",
                     dependencies: [
-                        "GotoniCore", "GotoniGateway", "GotoniTokenizer", "TestSupport",
+                        "GotoniCore", "GotoniEngines", "GotoniGateway", "GotoniTokenizer", "TestSupport", "ZeroMQ",
                         .product(name: "NIOEmbedded", package: "swift-nio"),
                     ],
                     swiftSettings: settings),

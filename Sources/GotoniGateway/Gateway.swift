@@ -16,6 +16,7 @@ public final class Gateway: Sendable {
     private let group: MultiThreadedEventLoopGroup
     private let loops: [(loop: any EventLoop, context: NIOLoopBoundBox<LoopContext>)]
     private let state = NIOLockedValueBox(State())
+    private let kvEvents: KVEventSubscriber?
     let startTime = Clock.now()
 
     private struct State {
@@ -33,6 +34,7 @@ public final class Gateway: Sendable {
         self.logger = logger
         let dispatcher = try Dispatcher(configuration, logger: logger)
         self.dispatcher = dispatcher
+        kvEvents = try configuration.kvEvents.map { try KVEventSubscriber(dispatcher, $0, logger: logger) }
         let threads = configuration.threads > 0 ? configuration.threads : min(4, System.coreCount)
         group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         var generator = SystemRandomNumberGenerator()
@@ -66,6 +68,7 @@ public final class Gateway: Sendable {
         let data = try await listen(configuration.listen, isAdminOnly: false)
         var admin: (any Channel)?
         if let address = configuration.adminListen { admin = try await listen(address, isAdminOnly: true) }
+        kvEvents?.start()
         let maintenance = Task { await maintain() }
         let publishing = dispatcher.mesh.map { mesh in Task { await publish(mesh) } }
         state.withLockedValue { state in
@@ -115,6 +118,7 @@ public final class Gateway: Sendable {
         // What has not begun to answer is told so.
         for (loop, context) in loops { try? await loop.submit { context.value.refuseAll() }.get() }
         for (loop, context) in loops { try? await loop.submit { context.value.closeAll() }.get() }
+        await kvEvents?.stop()
         await dispatcher.tokens.stop()
         try? await group.shutdownGracefully()
         if cut > 0 { logger.warning("requests were cut off at the drain timeout", metadata: ["requests": "\(cut)"]) }

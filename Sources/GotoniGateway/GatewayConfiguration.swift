@@ -1,4 +1,5 @@
 public import GotoniCore
+public import GotoniEngines
 import NIOCore
 
 /// What a gateway is made with. Defaults are those of `gotoni-proxy`.
@@ -120,6 +121,9 @@ public struct GatewayConfiguration: Sendable {
     /// Cheap, and answered by every engine. (SGLang's /health generates a token.)
     public var probePath = "/v1/models"
     public var probeTimeout = Nanoseconds(milliseconds: 5_000)
+
+    /// Where every engine publishes what it stores in its KV cache and evicts; nil: nowhere.
+    public var kvEvents: KVEventPorts?
 
     // Failure.
     public var ejectAfter = 5

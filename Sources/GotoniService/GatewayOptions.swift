@@ -87,6 +87,12 @@ public struct GatewayOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Where they are; found out if not given.", valueName: "PATH"))
     var metricsPath: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Where every engine publishes KV events, and answers replays of them; they name the engine's tokens (--tokenizer).",
+            valueName: "PORT[/REPLAY_PORT]"))
+    var kvEvents: String?
+
     @Option(help: ArgumentHelp("Between two round trip probes.", valueName: "TIME"))
     var probeInterval: String?
 

@@ -1,5 +1,6 @@
 import Foundation
 import GotoniCore
+import GotoniEngines
 public import GotoniGateway
 import Logging
 import Yams
@@ -198,6 +199,10 @@ extension Settings {
         Setting(
             key: "metrics-path", flag: { $0.metricsPath.map { [$0] } },
             set: { $0.gateway.metricsPath = try Parse.path($1) }, show: { $0.gateway.metricsPath.map { [$0] } ?? [] }),
+        Setting(
+            key: "kv-events", flag: { $0.kvEvents.map { [$0] } },
+            set: { $0.gateway.kvEvents = try Parse.kvEventPorts($1) },
+            show: { $0.gateway.kvEvents.map { ["\($0)"] } ?? [] }),
         time("probe-interval", \.probeInterval, { $0.probeInterval }, least: 10),
         Setting(
             key: "probe-path", flag: { $0.probePath.map { [$0] } }, set: { $0.gateway.probePath = try Parse.path($1) },
@@ -292,6 +297,13 @@ public enum Parse {
             throw ServiceError("\(entry.name) is named twice")
         }
         entries.append(entry)
+    }
+
+    static func kvEventPorts(_ text: String) throws -> KVEventPorts {
+        guard let ports = KVEventPorts(text) else {
+            throw ServiceError("\"\(text)\" is not PORT[/REPLAY_PORT], two ports from 1 to 65535")
+        }
+        return ports
     }
 
     public static func url(_ text: String) throws -> ServerURL {

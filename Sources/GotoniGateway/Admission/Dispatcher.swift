@@ -63,9 +63,10 @@ final class Dispatcher: Sendable {
     // MARK: Routing
 
     /// Chooses a server for a prompt, takes a place there and expects the prompt in its cache from now on.
+    /// `isExact`: they are the engine's own tokens.
     /// Errors: noServer, saturated, capacity, range (the prompt is too long), memory.
     func route(
-        _ tokens: Span<UInt32>, _ facts: BodyFacts, excluding: [ServerID], now: Nanoseconds,
+        _ tokens: Span<UInt32>, _ facts: BodyFacts, isExact: Bool, excluding: [ServerID], now: Nanoseconds,
         record: inout DecisionRecord
     ) throws(RouterError) -> (Decision, Server) {
         var rows: [Candidate] = []
@@ -94,6 +95,8 @@ final class Dispatcher: Sendable {
             $0.requests += 1
             $0.promptTokens += UInt64(decision.promptTokens)
             $0.matchedTokens += UInt64(decision.matchedTokens)
+            $0.notePrompt(
+                tokens: decision.promptTokens, matched: decision.matchedTokens, isExact: isExact, now: now)
         }
         return (decision, server)
     }
@@ -301,11 +304,16 @@ final class Dispatcher: Sendable {
         let info = try? router.withRouter { (router) throws(RouterError) in try router.info(server.id, now: now) }
         guard let info else { return }
         // Looked at last: a server that has come up between the two looks must not be taken out again.
-        let (shouldServe, limit) = server.state.withLockedValue { ($0.health.state == .up, $0.limitInForce) }
+        let (shouldServe, limit, capacity) = server.state.withLockedValue {
+            ($0.health.state == .up, $0.limitInForce, $0.cacheCapacity(now: now))
+        }
         if (info.state == .up) != shouldServe { mark(server, shouldServe ? .up : .draining, now: now) }
-        guard info.maxRequests != UInt32(clamping: limit) else { return }
+        let isAsTold = info.maxRequests == UInt32(clamping: limit)
+        guard !isAsTold || info.kvCapacityTokens != capacity ?? configuration.router.defaultKVCapacityTokens else {
+            return
+        }
         tellLimit(server, now: now)
-        freed(server)
+        if !isAsTold { freed(server) }
     }
 
     /// The floor: of those that were ever up, half stay; a dead one may go as long as another is left.
@@ -343,6 +351,39 @@ final class Dispatcher: Sendable {
 
     func mark(_ server: Server, _ state: ServerState, now: Nanoseconds) {
         try? router.withRouter { (router) throws(RouterError) in try router.mark(server.id, state, now: now) }
+        if state == .down { forgot(server) }
+    }
+
+    /// What its engine found cached of a prompt.
+    func note(predicted: Int, found: Int, at server: Server) {
+        let (before, difference, isOff) = server.state.withLockedValue { state in
+            let before = state.parity.isOff
+            state.parity.note(predicted: predicted, found: found, blockTokens: configuration.router.blockTokens)
+            return (before, state.parity.difference, state.parity.isOff)
+        }
+        guard before != isOff else { return }
+        let metadata: Logger.Metadata = [
+            "server": "\(server.name)", "percent": "\(Int((difference ?? 0) * 100))",
+        ]
+        if isOff {
+            logger.warning("what is predicted to be cached is not what the engine finds", metadata: metadata)
+        } else {
+            logger.notice("what is predicted to be cached is what the engine finds again", metadata: metadata)
+        }
+    }
+
+    /// The router has forgotten what `server` holds; its KV events are to begin anew.
+    func forgot(_ server: Server) { server.state.withLockedValue { $0.noteForgotten() } }
+
+    /// The load and the incarnation that an engine has told of itself.
+    func observe(_ report: EngineReport, of server: Server, hasRestarted: Bool, now: Nanoseconds) {
+        var metrics = report.metrics
+        metrics.kvCapacityTokens = server.state.withLockedValue { $0.cacheCapacity(now: now) }
+        let observed = metrics
+        try? router.withRouter { (router) throws(RouterError) in
+            try router.observeMetrics(server.id, observed, now: now)
+        }
+        if hasRestarted { forgot(server) }
     }
 
     /// Tells the router the limit in force now. True: it was raised.
@@ -368,11 +409,8 @@ final class Dispatcher: Sendable {
     private static let fewPrompts = 4
 
     private func tellLimit(_ server: Server, now: Nanoseconds) {
-        let (limit, capacity) = server.state.withLockedValue {
-            ($0.limitInForce, $0.report?.kvCapacityTokens ?? $0.node?.kvCapacityTokens)
-        }
+        let (limit, capacity) = server.state.withLockedValue { ($0.limitInForce, $0.cacheCapacity(now: now)) }
         try? router.withRouter { (router) throws(RouterError) in
-            let capacity = capacity.flatMap { $0 > 0 ? UInt64($0) : nil }
             try router.update(
                 ServerConfiguration(id: server.id, maxRequests: UInt32(clamping: limit), kvCapacityTokens: capacity),
                 now: now)

@@ -344,6 +344,7 @@ struct ControlRoutes: Sendable {
     func clearPrefixes(of server: Server?) throws -> Int {
         if server == nil || server?.role == .local { dispatcher.mesh?.forget() }
         let now = Clock.now()
+        defer { for one in server.map({ [$0] }) ?? dispatcher.fleet.all { dispatcher.forgot(one) } }
         return try dispatcher.router.withRouter { (router) throws(RouterError) in
             let before = router.prefixStatistics().nodes
             if let server { try router.clearPrefixes(of: server.id, now: now) } else { router.clearPrefixes(now: now) }

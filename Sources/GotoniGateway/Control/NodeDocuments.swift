@@ -29,6 +29,10 @@ struct NodeStatus: Encodable {
     var waitingReqs: Int
     var gpuCache: OrNull<Double>
     var healthy: Bool
+    /// From where it is known what the engine has cached: kv_events, cached_tokens or model.
+    var knowledge: String
+    /// Null: none are to come.
+    var kvEvents: OrNull<KVEventsDocument>
     var peerCount: Int
     /// That are up and have room.
     var healthyPeers: Int
@@ -147,12 +151,18 @@ extension ControlRoutes {
         let now = Clock.now()
         let report = dispatcher.report(isDraining: gateway.isDraining, now: now)
         let local = dispatcher.fleet.mesh.local
+        let state = local?.state.withLockedValue { $0 }
+        let info = local.flatMap { local in
+            try? dispatcher.router.withRouter { (router) throws(RouterError) in try router.info(local.id, now: now) }
+        }
         let peers = peers().peers
         return NodeStatus(
             draining: gateway.isDraining, nodeId: nodeID,
             currentLoad: report.queuedRequests + report.runningRequests, maxLoad: report.limit,
             runningReqs: report.runningRequests, waitingReqs: report.queuedRequests,
-            gpuCache: OrNull(local?.state.withLockedValue { $0.report?.cacheUsage }), healthy: report.takesRequests,
+            gpuCache: OrNull(state?.report?.cacheUsage), healthy: report.takesRequests,
+            knowledge: (state?.knowledge(info) ?? .model).rawValue,
+            kvEvents: OrNull(state.flatMap { KVEventsDocument($0, info, now: now) }),
             peerCount: peers.count, healthyPeers: peers.count { $0.healthy && $0.available },
             queueSize: report.waitingRequests, queueEnabled: dispatcher.queueIsOn,
             listenPort: gateway.configuration.listen.port, backendPort: OrNull(local?.url.port),

@@ -74,6 +74,10 @@ struct StatusDocument: Encodable {
             var predictedTokens: UInt64
             var reportedTokens: UInt64
             var reports: UInt64
+            /// Of the last reports, 0 to 1: by how much the two differ; null: too few.
+            var recentDifference: OrNull<Double>
+            /// True: by more than a fifth.
+            var off: Bool
         }
         /// What its answers have taught, as `ServerInfo.Learned`.
         struct Learned: Encodable {
@@ -114,12 +118,16 @@ struct StatusDocument: Encodable {
         var proxyTrackedRunning: Int
         var own: Own
         var heldTokens: OrNull<UInt64>
+        /// Null: without a bound, for the engine tells what it evicts.
         var kvCapacityTokens: OrNull<UInt64>
         var hitShare: OrNull<Double>
         var requests: UInt64
         var failures: UInt64
         var ttftP50Ms: OrNull<Double>
+        /// From where it is known what the server has cached: kv_events, cached_tokens or model.
         var knowledge: String
+        /// Null: none are to come from here.
+        var kvEvents: OrNull<KVEventsDocument>
         var parity: Parity
         var learned: OrNull<Learned>
     }
@@ -213,18 +221,17 @@ extension ControlRoutes {
                 queuedRequests: info?.own.queuedRequests ?? 0, runningRequests: info?.own.runningRequests ?? 0,
                 queuedTokens: info?.own.queuedTokens ?? 0, runningTokens: info?.own.runningTokens ?? 0,
                 owedTokens: info?.own.owedTokens ?? 0),
-            heldTokens: OrNull(info?.heldTokens), kvCapacityTokens: OrNull(info?.kvCapacityTokens),
+            heldTokens: OrNull(info?.heldTokens),
+            kvCapacityTokens: OrNull(info?.kvCapacityTokens == .max ? nil : info?.kvCapacityTokens),
             hitShare: OrNull(
                 state.promptTokens > 0 ? rounded(Double(state.matchedTokens) / Double(state.promptTokens)) : nil),
             requests: state.requests, failures: state.failures,
             ttftP50Ms: OrNull(state.ttft.percentile(0.5).map(rounded)),
-            knowledge: info.map {
-                $0.events.stored > 0 ? "kv_events" : $0.parity.reports > 0 ? "cached_tokens" : "model"
-            }
-                ?? "model",
+            knowledge: state.knowledge(info).rawValue, kvEvents: OrNull(KVEventsDocument(state, info, now: now)),
             parity: .init(
                 predictedTokens: info?.parity.predictedTokens ?? 0, reportedTokens: info?.parity.reportedTokens ?? 0,
-                reports: info?.parity.reports ?? 0),
+                reports: info?.parity.reports ?? 0, recentDifference: OrNull(state.parity.difference.map(rounded)),
+                off: state.parity.isOff),
             learned: OrNull(info.map { .init($0.learned) }))
     }
 

@@ -180,7 +180,8 @@ final class Exchange: UpstreamUser, Waiter {
             let (decision, server) = try PromptTokens.of(tokens, loop.reader) {
                 (tokens: Span<UInt32>) throws(RouterError) in
                 try dispatcher.route(
-                    tokens, facts, excluding: dispatcher.barred(hops: hops, tried: tried), now: now,
+                    tokens, facts, isExact: tokensFrom.isExact, excluding: dispatcher.barred(hops: hops, tried: tried),
+                    now: now,
                     record: &record.decision)
             }
             leaveServer(.failed)
@@ -440,6 +441,9 @@ final class Exchange: UpstreamUser, Waiter {
             dispatcher.tokens.note(
                 ours: facts.promptTokens, tokensFrom, engine: used.promptTokens,
                 predicted: record.decision.matchedTokens, found: used.cachedTokens)
+            if let server, let found = used.cachedTokens {
+                dispatcher.note(predicted: record.decision.matchedTokens, found: found, at: server)
+            }
         }
         // A client error speaks neither for nor against the server.
         if succeeded, let server { dispatcher.answered(server, isProbe: false, now: now) }

@@ -171,6 +171,50 @@ struct PrometheusPage {
         each("gotoni_server_decode_seconds", "gauge", "Learned, of a whole answer alone.") { _, info in
             info.map { $0.learned.decode / 1000 }
         }
+        each("gotoni_server_parity_off", "gauge", "1: the last of these differ by more than a fifth.") { state, _ in
+            state.parity.isOff ? 1 : 0
+        }
+        add("gotoni_server_knowledge", "gauge", "1: from where it is known what is cached there.")
+        for (server, state, info) in rows {
+            for knowledge in Knowledge.allCases {
+                sample(
+                    "gotoni_server_knowledge", [("server", server), ("from", knowledge.rawValue)],
+                    state.knowledge(info) == knowledge ? 1 : 0)
+            }
+        }
+        kvEvents(rows.map { ($0.0, $0.1) }, now: now)
+    }
+
+    private mutating func kvEvents(_ rows: [(String, Server.State)], now: Nanoseconds) {
+        let known = rows.compactMap { server, state in state.kvEvents.map { (server, state, $0) } }
+        guard !known.isEmpty else { return }
+        add("gotoni_server_kv_events_connected", "gauge", "1: the engine's KV events come in.")
+        for (server, _, figures) in known {
+            sample("gotoni_server_kv_events_connected", [("server", server)], figures.isConnected ? 1 : 0)
+        }
+        add("gotoni_server_kv_events_silent", "gauge", "1: none for ten seconds, though it had prompts to compute.")
+        for (server, state, _) in known {
+            sample("gotoni_server_kv_events_silent", [("server", server)], state.isSilent(now: now) ? 1 : 0)
+        }
+        add("gotoni_server_kv_event_age_seconds", "gauge", "Since the last message.")
+        for (server, _, figures) in known {
+            guard let last = figures.account.lastMessage else { continue }
+            sample("gotoni_server_kv_event_age_seconds", [("server", server)], now.since(last).milliseconds / 1000)
+        }
+        add("gotoni_server_kv_event_messages_total", "counter", "Messages by what became of them.")
+        for (server, _, figures) in known {
+            for (fate, count) in [
+                ("applied", figures.counts.applied), ("ignored", figures.counts.ignored),
+                ("unreadable", figures.account.unreadable),
+            ] { sample("gotoni_server_kv_event_messages_total", [("server", server), ("fate", fate)], Double(count)) }
+        }
+        add("gotoni_server_kv_event_troubles_total", "counter", "Gaps, losses, restarts, and events without a place.")
+        for (server, _, figures) in known {
+            for (kind, count) in [
+                ("gap", figures.counts.gaps), ("loss", figures.counts.losses), ("restart", figures.counts.restarts),
+                ("refused", figures.account.refused),
+            ] { sample("gotoni_server_kv_event_troubles_total", [("server", server), ("kind", kind)], Double(count)) }
+        }
     }
 
     // MARK: The format

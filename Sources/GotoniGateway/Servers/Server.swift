@@ -39,12 +39,33 @@ final class Server: Sendable {
         /// What a peer has told of itself, and when it was heard.
         var node: NodeReport?
         var nodeTime: Nanoseconds?
+        /// Of the engine, as requests and its events name it; nil: not known yet.
+        var model: String?
+        /// Nil: none are to come from here.
+        var kvEvents: KVEventFigures?
+        /// The router has forgotten what this server holds, and the KV events do not know it yet.
+        private var isForgotten = false
+        /// When a prompt whose tokens were estimated went there.
+        var lastInexact: Nanoseconds?
+        /// When one went there that the engine must say something about, and has not yet.
+        var awaitsEvents: Nanoseconds?
+        var parity = RecentParity()
         var rtt = RoundTrips()
         var ttft = RecentValues()
         /// No longer in the fleet; requests may still be under way there.
         var isRemoved = false
         /// What went wrong last, for the log.
         var lastFailure = ""
+
+        init(limit: Int) { (self.limit, limitInForce) = (limit, limit) }
+
+        mutating func noteForgotten() { isForgotten = true }
+
+        /// Once for each time.
+        mutating func takeForgotten() -> Bool {
+            defer { isForgotten = false }
+            return isForgotten
+        }
     }
     let state: NIOLockedValueBox<State>
 
@@ -54,7 +75,7 @@ final class Server: Sendable {
         self.url = url
         self.tls = tls
         self.role = role
-        state = NIOLockedValueBox(State(limit: limit, limitInForce: limit))
+        state = NIOLockedValueBox(State(limit: limit))
     }
 }
 

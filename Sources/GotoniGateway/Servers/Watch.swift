@@ -50,6 +50,7 @@ struct Watch: Sendable {
                 // A node's own answer, whatever its engine does: that is in its reports.
                 let isPeer = server.role == .peer
                 let answer = try await get(isPeer ? "/lb/health" : dispatcher.configuration.probePath, pools)
+                if dispatcher.configuration.kvEvents != nil, !isPeer { await noteModel(answer, pools) }
                 let now = Clock.now()
                 if answer.status < 500 || isPeer {
                     if let roundTrip = answer.roundTrip {
@@ -76,6 +77,21 @@ struct Watch: Sendable {
             await pause(dispatcher.configuration.probeInterval)
         }
     }
+
+    /// What the engine serves, from a probe's answer if that tells it.
+    private func noteModel(_ answer: Fetch.Answer, _ pools: NIOLoopBoundBox<UpstreamPool?>) async {
+        var list: Fetch.Answer? = answer
+        if dispatcher.configuration.probePath != Self.modelsPath {
+            guard server.state.withLockedValue({ $0.model == nil }) else { return }
+            list = try? await get(Self.modelsPath, pools)
+        }
+        guard let list, list.status == 200, let model = list.body.withUnsafeReadableBytes({ ServedModel($0) }) else {
+            return
+        }
+        server.state.withLockedValue { $0.model = model.name }
+    }
+
+    private static let modelsPath = "/v1/models"
 
     /// Load. What an engine does not tell stays unknown.
     private func poll(_ pools: NIOLoopBoundBox<UpstreamPool?>) async {
@@ -107,10 +123,7 @@ struct Watch: Sendable {
                     return before.map { $0 != report.incarnation ?? $0 } ?? false
                 }
                 if hasRestarted, server.role == .local { dispatcher.mesh?.forget() }
-                let metrics = report.metrics
-                try? dispatcher.router.withRouter { (router) throws(RouterError) in
-                    try router.observeMetrics(server.id, metrics, now: now)
-                }
+                dispatcher.observe(report, of: server, hasRestarted: hasRestarted, now: now)
                 break
             }
             if !found { slots = nil }  // it may come back as another
