@@ -24,8 +24,11 @@ struct Blocks {
         /// Of the whole prompt, and of the blocks before the tail.
         let digest: UInt64
         fileprivate let wholeDigest: UInt64
+        fileprivate let namespace: UInt64
         /// The block of the answer, if it is to be kept.
         fileprivate(set) var answer: UInt32?
+        /// Whoever listens hears of its blocks by these; empty: of none.
+        fileprivate var ids: [UInt32] = []
     }
 
     /// Where a kept answer lies behind its prompt.
@@ -53,10 +56,20 @@ struct Blocks {
     /// By the digest of the first block that the answer has a part in.
     private var answers: [UInt64: Answer] = [:]
 
+    /// Set: what is stored and evicted is written down in `changes`.
+    var publishes = false
+    /// For whoever listens, in their order; the caller takes them away.
+    var changes: [KVChange] = []
+    /// Digests of the full blocks that were told as stored.
+    private var told: Set<UInt64> = []
+
     /// Numbers in use.
     var count: Int { numbers.count }
 
-    mutating func name(_ tokens: UnsafeBufferPointer<UInt32>, namespace: UInt64) -> Prompt {
+    /// `isPublic`: whoever listens hears of it.
+    mutating func name(
+        _ tokens: UnsafeBufferPointer<UInt32>, namespace: UInt64, isPublic: Bool = false
+    ) -> Prompt {
         let digests = Self.digests(tokens, after: namespace)
         let isPadded = tokens.last.map { $0 >> 24 == 0 } ?? false
         let whole = (tokens.count - (isPadded ? 1 : 0)) / Self.blockTokens
@@ -77,7 +90,8 @@ struct Blocks {
         }
         return Prompt(
             segments: segments, tokens: tokens.count, tail: tail, digest: digests.last ?? namespace,
-            wholeDigest: whole > 0 ? digests[whole - 1] : namespace)
+            wholeDigest: whole > 0 ? digests[whole - 1] : namespace, namespace: namespace,
+            ids: publishes && isPublic ? Array(tokens) : [])
     }
 
     /// Has the answer to `prompt` kept. `continuation` is what a prompt that goes on has instead of the tail of this
@@ -147,19 +161,49 @@ struct Blocks {
             if let block = prompt.answer { entries[Int(block)].isHeld = true }
         } else {
             for segment in prompt.segments { entries[Int(segment.block)].isHeld = true }
+            tellStored(prompt)
         }
+    }
+
+    /// Full blocks that nobody was told of, in runs.
+    private mutating func tellStored(_ prompt: Prompt) {
+        let whole = prompt.ids.count / Self.blockTokens
+        guard whole > 0 else { return }
+        let digests = prompt.ids.withUnsafeBufferPointer { Self.digests($0, after: prompt.namespace) }
+        var first = 0
+        while first < whole {
+            let last = (first..<whole).first { told.contains(digests[$0]) } ?? whole
+            if first < last {
+                told.formUnion(digests[first..<last])
+                changes.append(
+                    .stored(
+                        hashes: Array(digests[first..<last]), parent: first > 0 ? digests[first - 1] : nil,
+                        tokens: Array(prompt.ids[first * Self.blockTokens..<last * Self.blockTokens])))
+            }
+            first = last + 1
+        }
+    }
+
+    private mutating func tellRemoved(_ entry: Entry) {
+        guard !told.isEmpty else { return }
+        let digests = entry.answer.flatMap { answers[$0]?.digests } ?? [entry.digest]
+        let gone = digests.filter { told.remove($0) != nil }
+        if !gone.isEmpty { changes.append(.removed(gone)) }
     }
 
     /// The engine has evicted this one.
     mutating func evicted(_ block: UInt32) {
         guard entries.indices.contains(Int(block)) else { return }
         entries[Int(block)].isHeld = false
+        tellRemoved(entries[Int(block)])
         forgetIfUnused(block)
     }
 
     /// The engine has evicted all.
     mutating func evictAll() {
+        told = []
         for block in entries.indices where entries[block].isHeld { evicted(UInt32(block)) }
+        if publishes { changes = [.cleared] }
     }
 
     private mutating func release(_ block: UInt32) {

@@ -64,10 +64,18 @@ struct EngineDriver {
     /// Nanoseconds of iterations with prefill.
     private(set) var prefillBusy: UInt64 = 0
 
-    /// `model` is one that was checked.
-    init(_ model: EngineModel) {
+    /// `model` is one that was checked. `publishes`: what becomes of prompts in the cache is written down.
+    init(_ model: EngineModel, publishes: Bool) {
         engine = Engine(model)
         engine.publishesKVEvents = true
+        blocks.publishes = publishes
+    }
+
+    /// What was stored and evicted since the last call.
+    mutating func takeKVChanges() -> [KVChange] {
+        guard !blocks.changes.isEmpty else { return [] }
+        defer { blocks.changes = [] }
+        return blocks.changes
     }
 
     /// When to come again; nil if the engine is idle.
@@ -93,8 +101,10 @@ struct EngineDriver {
     // MARK: Requests
 
     /// Names a prompt, which is then to be given to `submit` or `drop`.
-    mutating func name(_ tokens: UnsafeBufferPointer<UInt32>, namespace: UInt64) -> Blocks.Prompt {
-        blocks.name(tokens, namespace: namespace)
+    mutating func name(
+        _ tokens: UnsafeBufferPointer<UInt32>, namespace: UInt64, isPublic: Bool
+    ) -> Blocks.Prompt {
+        blocks.name(tokens, namespace: namespace, isPublic: isPublic)
     }
 
     /// See `Blocks.keepAnswer`.

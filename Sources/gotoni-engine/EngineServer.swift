@@ -1,9 +1,11 @@
 import FoundationEssentials
+import GotoniCore
 import GotoniEngines
 import GotoniSimulation
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import ZeroMQ
 
 /// What an engine is started with; all of it checked.
 struct Settings: Sendable {
@@ -25,6 +27,15 @@ struct Settings: Sendable {
     var jitter: UInt64
     /// Megabits a second.
     var uploadRate: Double?
+    var host: String
+    /// Where KV events are published; nil: nowhere.
+    var kvEvents: KVEventPorts?
+
+    /// Of the requests whose blocks are published: those that name this model, without an adapter or a salt.
+    var namespace: UInt64 {
+        var name = modelName
+        return name.withUTF8 { Key.namespace(model: $0.span.bytes, adapter: RawSpan(), salt: RawSpan()) }
+    }
 }
 
 /// The engine over HTTP: takes requests, brings them to the engine model and its tokens back, both after the time that
@@ -55,6 +66,8 @@ final class EngineServer {
     private var isTelling = false
     private var isTicking = false
     private var stopped: EventLoopPromise<Void>?
+    let publisher: KVEventPublisher?
+    private let publicNamespace: UInt64
     var driver: EngineDriver
     var metrics = SGLangMetrics()
     var faults = Faults()
@@ -64,11 +77,15 @@ final class EngineServer {
     var isStopping: Bool { stopped != nil }
     var now: UInt64 { NIODeadline.now().uptimeNanoseconds }
 
-    /// On `loop`.
-    init(_ settings: Settings, _ faults: Faults, on loop: any EventLoop) {
+    /// On `loop`. Throws what is wrong with where KV events are to be published.
+    init(_ settings: Settings, _ faults: Faults, on loop: any EventLoop) throws(ZMQError) {
         self.settings = settings
         self.loop = loop
-        driver = EngineDriver(settings.model)
+        publisher = try settings.kvEvents.map { (ports) throws(ZMQError) in
+            try KVEventPublisher(host: settings.host, ports)
+        }
+        publicNamespace = settings.namespace
+        driver = EngineDriver(settings.model, publishes: settings.kvEvents != nil)
         distance = Distance(seed: settings.seed)
         distance.roundTrip = settings.roundTrip
         distance.jitter = settings.jitter
@@ -179,7 +196,9 @@ final class EngineServer {
         exchange.request.body = ByteBuffer()
         exchange.outputTokens = min(outputTokens(question), room)
         var prompts = (0..<question.samples).map { _ in
-            driver.name(reader.tokens, namespace: question.facts.namespace)
+            driver.name(
+                reader.tokens, namespace: question.facts.namespace,
+                isPublic: question.facts.namespace == publicNamespace && question.prompts == 1)
         }
         keepAnswer(&prompts, question, exchange.outputTokens)
         exchange.jobs = prompts.map { prompt in
@@ -260,6 +279,7 @@ final class EngineServer {
 
     /// Passes on what the engine has said. What it says meanwhile comes after that.
     private func tellEvents() {
+        publishChanges()
         guard !isTelling else { return }
         isTelling = true
         defer { isTelling = false }
@@ -273,6 +293,14 @@ final class EngineServer {
                 }
             }
         }
+    }
+
+    /// Before the tokens that they made possible.
+    private func publishChanges() {
+        let changes = driver.takeKVChanges()
+        guard let publisher, !changes.isEmpty else { return }
+        let batch = KVEventBatch(changes, blockTokens: Blocks.blockTokens, time: Date().timeIntervalSince1970)
+        publisher.publish(batch.bytes)
     }
 
     private func told(_ job: Int, _ number: Int, _ cachedTokens: Int, at time: UInt64) {
@@ -395,6 +423,8 @@ final class EngineServer {
             connection.close()
         }
         driver.restart()
+        _ = driver.takeKVChanges()
+        publisher?.restart()
         setSlowness()
         metrics = SGLangMetrics()
         started = Date().timeIntervalSince1970

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Dispatch
 import Foundation
+import GotoniEngines
 import GotoniSimulation
 import NIOCore
 import NIOHTTP1
@@ -38,6 +39,11 @@ struct GotoniEngine: ParsableCommand {
               {"slow": 4}               takes four times as long
               {"crash": true}           cuts everything, starts with an empty cache
               {"reset": true}           ends all of these, as SIGUSR1 does
+
+            With --kv-events every full block of 16 prompt tokens is published when
+            it is cached and when it is evicted, of requests that name the model
+            it serves, without adapter and salt. Ids are those of the prompt; of a
+            text they are its bytes, four to an id, as the HTTP gateways estimate.
 
             /fault itself knows no distance. SIGTERM and SIGINT: no new connections,
             and answers under way have 5 seconds to end.
@@ -80,6 +86,11 @@ struct GotoniEngine: ParsableCommand {
     var maxConnections = 4_096
     @Option(help: ArgumentHelp("A fault from the start, as POST /fault takes it.", valueName: "json"))
     var fault: [String] = []
+    @Option(
+        help: ArgumentHelp(
+            "Publish KV events over ZeroMQ at these ports of the address, as SGLang does.",
+            valueName: "port[/replay-port]"))
+    var kvEvents: String?
     @Flag(help: "Nothing on standard output.")
     var quiet = false
     @Flag(help: "The first line as JSON.")
@@ -108,7 +119,13 @@ struct GotoniEngine: ParsableCommand {
     ) throws {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()
-        let server = try loop.submit { NIOLoopBound(EngineServer(settings, faults, on: loop), eventLoop: loop) }.wait()
+        let server: NIOLoopBound<EngineServer>
+        do {
+            server = try loop.submit { NIOLoopBound(try EngineServer(settings, faults, on: loop), eventLoop: loop) }
+                .wait()
+        } catch {
+            throw ValidationError("--kv-events: \(error)")
+        }
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 1_024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -206,7 +223,16 @@ struct GotoniEngine: ParsableCommand {
             name: name, modelName: modelName, model: try engineModel(), speed: speed, maxQueued: maxQueued,
             outputTokens: outputTokens, seed: seed, apiKey: apiKey, adminAPIKey: adminApiKey,
             maxBodyBytes: maxBodyMb << 20, maxConnections: maxConnections, roundTrip: UInt64(rttMs * 1e6),
-            jitter: UInt64(rttJitterMs * 1e6), uploadRate: uploadMbps)
+            jitter: UInt64(rttJitterMs * 1e6), uploadRate: uploadMbps, host: try address().host,
+            kvEvents: try eventPorts())
+    }
+
+    private func eventPorts() throws -> KVEventPorts? {
+        guard let kvEvents else { return nil }
+        guard let ports = KVEventPorts(kvEvents) else {
+            throw ValidationError("--kv-events \(kvEvents) is not port[/replay-port].")
+        }
+        return ports
     }
 
     private func engineModel() throws -> EngineModel {

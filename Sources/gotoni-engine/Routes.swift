@@ -116,11 +116,19 @@ extension EngineServer {
             + #""max_total_num_tokens":\#(model.kvTokens),"max_req_input_len":\#(model.kvTokens - 1),"#
             + #""context_length":\#(model.kvTokens),"schedule_policy":"fcfs","disaggregation_mode":"null","#
             + #""load_balance_method":"round_robin","disable_radix_cache":false,"enable_metrics":true,"#
-            + #""enable_cache_report":true,"status":"ready","kv_events":null,"#
+            + #""enable_cache_report":true,"status":"ready","kv_events":\#(kvEvents),"#
             + #""internal_states":[{"effective_max_running_requests_per_dp":\#(model.maxRunning),"#
             + #""last_gen_throughput":\#(metrics.generationRate(now))}],"version":"\#(Self.version)","#
             + #""simulator":{"name":\#(quoted(settings.name)),"model":\#(quoted(model.name)),"#
-            + #""speed":\#(settings.speed),"blocks_named":\#(driver.blocksNamed)}}"#
+            + #""speed":\#(settings.speed),"blocks_named":\#(driver.blocksNamed),"#
+            + #""kv_event_batches":\#(publisher?.number ?? 0)}}"#
+    }
+
+    private var kvEvents: String {
+        guard let ports = settings.kvEvents else { return "null" }
+        let replay = ports.replay.map { #","replay_endpoint_port_base":\#($0)"# } ?? ""
+        return #"{"publisher":"zmq","endpoint_host":\#(quoted(settings.host)),"endpoint_port_base":\#(ports.events),"#
+            + #""topic":"kv","block_size":\#(Blocks.blockTokens),"dp_size":1\#(replay)}"#
     }
 
     private var modelInfo: String {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 import nodes
@@ -13,7 +14,7 @@ from wire import OK, Recorder, ask
 STATUS = {
     "running", "draining", "node_id", "current_load", "max_load", "running_reqs", "waiting_reqs", "gpu_cache",
     "healthy", "peer_count", "healthy_peers", "queue_size", "queue_enabled", "listen_port", "backend_port",
-    "metrics_enabled", "aggregate",
+    "metrics_enabled", "aggregate", "knowledge", "kv_events",
 }  # fmt: skip
 AGGREGATE = {
     "total_requests", "requests_local", "requests_forwarded", "requests_queued", "requests_rejected",
@@ -31,6 +32,21 @@ CONFIG = {
 METRICS = {"local", "peers", "config", "aggregate", "queue_depth", "mesh"}
 LOCAL = {"running_reqs", "waiting_reqs", "total_reqs", "gpu_cache", "max_running", "healthy", "last_updated_ms_ago"}
 MESH = {"interval_ms", "bytes_told", "bytes_heard", "bytes_per_second"}
+
+
+def a_node_follows_its_engines_kv_events() -> None:
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        ports = f"{one.getsockname()[1]}/{other.getsockname()[1]}"
+    engine = Engine("--kv-events", ports)
+    with started(engine):
+        node = Node("--kv-events", ports, engine=engine.url)
+        with started(node):
+            until("events in force", lambda: node.state()["knowledge"] == "kv_events")
+            body = {"model": "simulated", "max_tokens": 1, "prompt": list(range(161))}
+            assert node.ask("POST", "/v1/completions", body).status == 200
+            until("ten blocks", lambda: node.state()["kv_events"]["blocks_stored"] == 10)
 
 
 def _refused(node: Node, method: str, path: str, status: int, code: str, body: Any = b"") -> None:

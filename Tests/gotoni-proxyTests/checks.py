@@ -7,6 +7,7 @@ import check_chaos
 import check_control
 import check_faults
 import check_headers
+import check_kv_events
 import check_leaving
 import check_limits
 import check_queue
@@ -32,6 +33,7 @@ MODULES = (
     check_stopping,
     check_tls,
     check_tokens,
+    check_kv_events,
     check_times,
     check_chaos,
 )
