@@ -274,6 +274,21 @@ public struct KVEventReader {
     }
 }
 
+/// A word at a time, for every field of every event is found by this.
 private func equals(_ bytes: UnsafeRawBufferPointer, _ name: StaticString) -> Bool {
-    bytes.count == name.utf8CodeUnitCount && name.withUTF8Buffer { $0.elementsEqual(bytes) }
+    guard bytes.count == name.utf8CodeUnitCount, let base = bytes.baseAddress else { return false }
+    let (other, word) = (UnsafeRawPointer(name.utf8Start), MemoryLayout<UInt64>.size)
+    var index = 0
+    while index + word <= bytes.count {
+        guard
+            base.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+                == other.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+        else { return false }
+        index += word
+    }
+    while index < bytes.count {
+        guard bytes[index] == other.load(fromByteOffset: index, as: UInt8.self) else { return false }
+        index += 1
+    }
+    return true
 }
