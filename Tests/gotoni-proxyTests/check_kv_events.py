@@ -228,3 +228,21 @@ def a_server_without_events_is_as_before() -> None:
         began = time.monotonic()
         assert proxy.stop() == 0
         assert time.monotonic() - began < 5
+
+
+def predictions_that_are_off_are_an_alarm() -> None:
+    """An engine that forgets, and tells nobody: what is predicted is not what it finds."""
+    engine = Engine()
+    proxy = Proxy(servers=[f"a={engine.url}"])
+    with started(engine, proxy):
+        for _ in range(20):
+            _send(proxy, _prompt(1))
+        until("reports", lambda: proxy.server("a")["parity"]["recent_difference"] == 0)
+        for _ in range(12):
+            until("nothing runs there", lambda: ask(engine.port, "POST", "/flush_cache", b"").status == 200)
+            _send(proxy, _prompt(1))
+        until("an alarm", lambda: proxy.server("a")["parity"]["off"])
+        assert proxy.server("a")["parity"]["recent_difference"] > 0.2
+        assert proxy.metric('gotoni_server_parity_off{server="a"}') == 1
+        assert proxy.words().count("what is predicted to be cached is not what the engine finds") == 1
+        proxy.until_quiet()

@@ -441,7 +441,8 @@ final class Exchange: UpstreamUser, Waiter {
             dispatcher.tokens.note(
                 ours: facts.promptTokens, tokensFrom, engine: used.promptTokens,
                 predicted: record.decision.matchedTokens, found: used.cachedTokens)
-            if let server, let found = used.cachedTokens {
+            // Estimates are no measure for what the engine counts.
+            if let server, tokensFrom.isExact, let found = used.cachedTokens {
                 dispatcher.note(predicted: record.decision.matchedTokens, found: found, at: server)
             }
         }
