@@ -78,4 +78,26 @@ struct Regression<let n: Int>: BitwiseCopyable {
         }
         return theta
     }
+
+    /// The same with no coefficient below zero, for a prior that has none: where the free solution has, one coefficient after
+    /// the other is brought to its best beside the others (coordinate descent), which ends at the least sum there is.
+    func nonNegativeSolution(prior: Vector, trust: Vector) -> Vector {
+        var theta = solution(prior: prior, trust: trust)
+        var isFree = true
+        for i in 0..<n where theta[i] < 0 {
+            theta[i] = 0
+            isFree = false
+        }
+        if isFree { return theta }
+        for _ in 0..<Self.sweeps {
+            for i in 0..<n {
+                var rest = moment[i] + trust[i] * prior[i]
+                for j in 0..<n where j != i { rest -= (j < i ? gram[i][j] : gram[j][i]) * theta[j] }
+                theta[i] = max(rest / (gram[i][i] + trust[i]), 0)
+            }
+        }
+        return theta
+    }
+
+    private static var sweeps: Int { 40 }
 }

@@ -103,14 +103,12 @@ private struct Evidence: BitwiseCopyable {
         decode.observe([length, length * requests / 10], time, predicted: predicted)
     }
 
-    /// Nothing is gained by more work: a coefficient that comes out negative is noise, and zero.
+    /// Nothing is gained by more work: no coefficient is negative.
     func speed(prior: Speed, _ trust: Trust) -> Speed {
         guard firstToken.weight > 0 || decode.weight > 0 else { return prior }
         var speed = Speed()
-        speed.firstToken = firstToken.solution(prior: prior.firstToken, trust: trust.firstToken)
-        speed.decode = decode.solution(prior: prior.decode, trust: trust.decode)
-        for i in 0..<5 { speed.firstToken[i] = max(speed.firstToken[i], 0) }
-        for i in 0..<2 { speed.decode[i] = max(speed.decode[i], 0) }
+        speed.firstToken = firstToken.nonNegativeSolution(prior: prior.firstToken, trust: trust.firstToken)
+        speed.decode = decode.nonNegativeSolution(prior: prior.decode, trust: trust.decode)
         // Prefill takes some time, or no backlog would be any.
         speed.firstToken[1] = max(speed.firstToken[1], prior.firstToken[1] / 1_000)
         return speed

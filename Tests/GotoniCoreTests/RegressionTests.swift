@@ -75,6 +75,45 @@ import Testing
         #expect((found[0] + found[1] - 6).magnitude < 0.01 && (found[0] - found[1]).magnitude < 0.01 && found[2] == 9)
     }
 
+    /// Two features that mean nearly the same, of which the prior expects too much: the free solution makes up for one by
+    /// the other below zero. Without that there is nothing better nearby.
+    @Test func noCoefficientIsNegative() {
+        for seed in Seeds.sequence(200) {
+            var random = SplitMix64(seed: seed)
+            func uniform() -> Double { Double(random.next() >> 11) / 9_007_199_254_740_992 }
+            let (prior, trust): (InlineArray<3, Double>, InlineArray<3, Double>) = ([0, 10, 0], [5, 4, 25])
+            var regression = Regression<3>()
+            var observed: [(InlineArray<3, Double>, Double)] = []
+            for _ in 0..<12 {
+                let work = 1 + 0.1 * uniform()
+                observed.append(([1, work, work + 0.01 * uniform()], 0.1 * work))
+                regression.observe(observed.last!.0, observed.last!.1, predicted: 0.1)
+            }
+            func loss(_ theta: InlineArray<3, Double>) -> Double {
+                var sum = 0.0
+                for (age, (x, y)) in observed.reversed().enumerated() {
+                    var off = y
+                    for i in 0..<3 { off -= theta[i] * x[i] }
+                    var weight = 1.0
+                    for _ in 0..<age { weight *= 0.999 }
+                    sum += weight * off * off
+                }
+                for i in 0..<3 { sum += trust[i] * (theta[i] - prior[i]) * (theta[i] - prior[i]) }
+                return sum
+            }
+            let found = regression.nonNegativeSolution(prior: prior, trust: trust)
+            let free = regression.solution(prior: prior, trust: trust)
+            #expect((0..<3).contains { free[$0] < 0 } && (0..<3).allSatisfy { found[$0] >= 0 }, "seed \(seed)")
+            for i in 0..<3 {
+                for step in [-0.01, 0.01] where found[i] + step >= 0 {
+                    var other = found
+                    other[i] += step
+                    #expect(loss(other) >= loss(found), "seed \(seed)")
+                }
+            }
+        }
+    }
+
     @Test func whatIsNoNumberIsNotTaken() {
         var regression = Regression<3>()
         for y in [Double.nan, .infinity, -.infinity] { regression.observe([1, 0, 0], y, predicted: 0) }
