@@ -138,6 +138,11 @@ bench-kv-events: | deps
 bench-simulation: $(GOTONI) $(VENV)/plot-ready
 	@benchmark/simulation/run --gotoni $(GOTONI) --python $(VPYTHON) --out $(BUILD)/simulation $(if $(TRACES),--traces $(TRACES))
 
+## bench-matrix      the policy predictive against all others in eighteen cells (15 minutes; TRACES=folder with Mooncake's traces)
+.PHONY: bench-matrix
+bench-matrix: $(GOTONI)
+	@$(PYTHON) benchmark/simulation/matrix.py --gotoni $(GOTONI) --out $(BUILD)/matrix $(if $(TRACES),--traces $(TRACES)) $(ARGS)
+
 ## bench-simulator   how many requests a second the simulator plays
 .PHONY: bench-simulator
 bench-simulator: $(GOTONI)

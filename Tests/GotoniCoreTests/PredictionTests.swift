@@ -32,6 +32,7 @@ import Testing
     /// with it.
     @Test func neighboursByHand() throws {
         let test = try router()
+        try test.router.set(.learning, to: 0)
         try test.observeRTT(1, milliseconds: 0)
         try test.load(1, requests: 2, tokens: 100, running: true)
         let row = try test.explain(Array(0..<1_000)).rows[0].prediction
