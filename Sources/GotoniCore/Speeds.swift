@@ -78,7 +78,7 @@ struct LearnedSpeed: BitwiseCopyable {
 }
 
 /// What a speed is computed from.
-private struct Evidence: BitwiseCopyable {
+struct Evidence: BitwiseCopyable {
     private var firstToken = Regression<5>()
     private var decode = Regression<2>()
 
