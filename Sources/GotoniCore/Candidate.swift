@@ -27,6 +27,8 @@ public struct Candidate: Sendable, BitwiseCopyable {
     public var metricsKnown: Bool
     public var cost: GorgoCost
     public var prediction: Prediction
+    /// What the prediction was made from.
+    var situation: Situation
 }
 
 /// The rows for one request, computed when they are read: a decision over ten thousand servers writes no table.
@@ -76,15 +78,20 @@ struct CandidateTable: ~Copyable {
         var cost = saturatingSum(standing[slot], GorgoCost.times(UInt64(uncached), tokenCost[slot]))
         if unknown[slot] != 0 { cost = saturatingSum(cost, priorCost) }
         if let best, cost > best { return nil }
-        if predicts { return prediction(slot).cost }
-        let evicted = evictedTokens(slot, matched: Int(matched[slot]))
+        if predicts { return prediction(slot, situation(slot)).cost }
+        let evicted = evictedTokens(slot)
         return evicted == 0 ? cost : saturatingSum(cost, GorgoCost.prefill(0, evicted: evicted, rates))
     }
 
-    /// What the blocks behind `matched` of this prompt would drive out.
-    @inline(__always) func evictedTokens(_ slot: Int, matched: Int) -> Int {
+    /// Blocks of this prompt that it holds, as far as that was looked at.
+    @inline(__always) func heldBlocks(_ slot: Int) -> Int {
+        matched[slot] == Matches.excluded ? 0 : Int(matched[slot])
+    }
+
+    /// What the other blocks of this prompt would drive out.
+    @inline(__always) func evictedTokens(_ slot: Int) -> Int {
         let room = max(holders[slot].capacity &- holders[slot].blocks, 0)
-        return max(promptBlocks &- matched &- room, 0) &* blockTokens
+        return max(promptBlocks &- heldBlocks(slot) &- room, 0) &* blockTokens
     }
 
     func load(_ slot: Int) -> Load { rows[slot].load(prior: foreignPrior) }
@@ -92,9 +99,9 @@ struct CandidateTable: ~Copyable {
     subscript(slot: Int) -> Candidate {
         let row = rows[slot]
         let isExcluded = matched[slot] == Matches.excluded
-        let matchedBlocks = isExcluded ? 0 : Int(matched[slot])
-        let matchedTokens = matchedBlocks * blockTokens
-        let evictedTokens = evictedTokens(slot, matched: matchedBlocks)
+        let matchedTokens = heldBlocks(slot) * blockTokens
+        let evictedTokens = evictedTokens(slot)
+        let situation = situation(slot)
         let load = load(slot)
         let atLimit = row.own.requests >= UInt64(row.maxRequests)
         return Candidate(
@@ -105,7 +112,7 @@ struct CandidateTable: ~Copyable {
             metricsKnown: row.metricsKnown,
             cost: GorgoCost(
                 rtt: row.rtt, uncached: promptTokens - matchedTokens, evicted: evictedTokens, load: load, rates: rates),
-            prediction: prediction(slot))
+            prediction: prediction(slot, situation), situation: situation)
     }
 
     /// The eligible slot with the smallest key; among equals each with the same chance. There must be one.

@@ -63,21 +63,19 @@ extension CandidateTable {
         models[slot].observations > 0 ? models[slot] : fleet
     }
 
-    func situation(_ slot: Int) -> Situation { situation(slot, model(slot).speed) }
-
     /// `ahead`: of what is owed there, the engine works some off before the request arrives. It has since the last first
     /// token came back, up to the prompt that it works on now, for that one's first token has not been seen; what it did
     /// while that was on its way, and will do while this request is, nobody could see.
-    private func situation(_ slot: Int, _ speed: Speed) -> Situation {
+    func situation(_ slot: Int) -> Situation {
         let row = rows[slot]
         let load = load(slot)
-        let held = matched[slot] == Matches.excluded ? 0 : Int(matched[slot]) * blockTokens
+        let speed = model(slot).speed
         var situation = Situation()
         let rtt = weights.roundTrip(row.rtt)
         situation.rtt = Float(rtt)
         situation.roundTrips = Float(Self.extraRoundTrips(promptTokens))
         situation.prompt = Float(promptTokens) / 1_000
-        situation.own = Float(promptTokens - held) / 1_000
+        situation.own = Float(promptTokens - heldBlocks(slot) * blockTokens) / 1_000
         situation.requests = Float(load.requests)
         guard load.owedTokens > 0 else { return situation }
         let slope = speed.prefill(requests: Double(load.requests))
@@ -90,10 +88,10 @@ extension CandidateTable {
         return situation
     }
 
-    func prediction(_ slot: Int) -> Prediction {
+    /// What follows from `situation`, that of `slot`.
+    func prediction(_ slot: Int, _ situation: Situation) -> Prediction {
         let model = model(slot)
         let speed = model.speed
-        let situation = situation(slot, speed)
         let requests = Double(situation.requests)
         let slope = speed.prefill(requests: requests)
         let rtt = Double(situation.rtt)
@@ -108,7 +106,7 @@ extension CandidateTable {
         let prefill = slope * Double(situation.own)
         let decode = speed.decode(requests: requests)
         // All that decode wait for its prefill, and each of its tokens makes one of theirs longer.
-        let evicted = matched[slot] == Matches.excluded ? 0 : evictedTokens(slot, matched: Int(matched[slot]))
+        let evicted = matched[slot] == Matches.excluded ? 0 : evictedTokens(slot)
         let others = requests * (prefill + speed.decodePerRequest)
         let driven = weights.eviction * slope * Double(evicted) / 1_000
 

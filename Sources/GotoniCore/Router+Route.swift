@@ -58,7 +58,7 @@ extension Router {
                 ticket: nil, server: row.server, promptTokens: table.promptTokens, matchedTokens: row.matchedTokens,
                 cost: row.cost, prediction: row.prediction, policy: policy, reason: choice.reason,
                 eligible: table.count),
-            slot: Slot(choice.slot), situation: table.situation(choice.slot))
+            slot: Slot(choice.slot), situation: row.situation)
     }
 
     /// Matches the prompt and lays out the rows for it.
