@@ -53,6 +53,7 @@ class Contestant:
 FIELD = {
     contestant.name: contestant
     for contestant in (
+        Contestant("gotoni predictive", ROUTERS["gotoni"], "predictive"),
         Contestant("gotoni gorgo", ROUTERS["gotoni"], "gorgo"),
         Contestant("gotoni prefix-tree", ROUTERS["gotoni"], "prefix-tree"),
         Contestant("gotoni session-affinity", ROUTERS["gotoni"], "session-affinity"),

@@ -14,6 +14,7 @@ import tempfile
 import time
 from typing import Any
 
+import calibration
 import contestants
 import load
 import plot
@@ -111,7 +112,7 @@ def run(options: argparse.Namespace, plan: Plan) -> int:
         finally:
             network.stop()
     plot.draw(results, options.json)
-    print(tables.tables(results))
+    print(tables.tables(results) + "\n" + calibration.tables(results))
     return 1 if any(record["error"] for result in results for record in result["records"]) else 0
 
 
@@ -143,6 +144,7 @@ def measure(
         "records": [dataclasses.asdict(record) for record in records],
         "late_p95_ms": percentile([record.late_ms for record in records], 95),
         "engines": [{name: b[name] - a[name] for name in a} for a, b in zip(before, after, strict=True)],
+        "decisions": made.decisions() if contestant.is_ours() else [],
         "believed_capacity": made.believed_capacity() if contestant.is_ours() else None,
         "reusable": sum(load.workload.reusable_tokens(requests)) / prompt,
         "router_cpu_s": usage.cpu_s - cpu_before,
@@ -161,7 +163,7 @@ def write(options: argparse.Namespace, results: list[dict[str, Any]], rate: floa
         "congestion_control": pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip(),
     }
     options.json.write_text(json.dumps({"facts": facts, "results": results}) + "\n")
-    options.json.with_suffix(".md").write_text(tables.tables(results))
+    options.json.with_suffix(".md").write_text(tables.tables(results) + "\n" + calibration.tables(results))
 
 
 def say(text: str) -> None:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 
+import calibration
 import contestants
 import load
 import pytest
@@ -88,6 +89,27 @@ def test_the_interval_is_students() -> None:
     assert math.isnan(student([1.0])[1])
 
 
+def decision(server: str, ttft_ms: float | None, **predicted_ms: float) -> calibration.Decision:
+    return {"server": server, "ttft_ms": ttft_ms, "predicted_ms": predicted_ms}
+
+
+def test_calibration_is_of_the_chosen_server_and_of_what_was_answered() -> None:
+    known = calibration.answered([decision("a", 100, a=80, b=900), decision("b", None, a=1, b=1), decision("b", 50, a=1, b=100)])
+    assert len(known) == 2
+    # Off by +20 and -50: 15 too early on average, 35 in size, of 75 observed; one within a quarter; the order is wrong.
+    assert calibration.calibration(known) == "2 | 75 | -15 | 35 | 47 | 0.50 | 0.00"
+    assert calibration.in_order([(1, 10), (2, 20), (3, 15)]) == pytest.approx(2 / 3)
+
+
+def test_ranks_are_judged_only_where_the_choice_was_drawn() -> None:
+    decisions = [decision("a", 10, a=5, b=9)] * calibration.LEARNING + [decision("a", 10, a=5, b=9), decision("b", 30, a=5, b=9)]
+    results = [{"contestant": "gotoni predictive", "decisions": decisions}]
+    assert "drawn at random" not in calibration.tables(results)
+    results.append({"contestant": calibration.RANDOM, "decisions": decisions})
+    assert "| 1. | 1 | 10 | 10 |\n| 2. | 1 | 30 | 30 |" in calibration.tables(results)
+    assert calibration.tables([{"contestant": "haproxy", "decisions": []}]) == ""
+
+
 needs_tun = pytest.mark.skipif(
     not os.access("/dev/net/tun", os.W_OK) or shutil.which("unshare") is None, reason="this machine has no TUN devices"
 )
@@ -155,6 +177,8 @@ def test_a_quick_run_measures_three_routers_on_real_engines_and_leaves_nothing(t
         assert sum(record["cached_tokens"] for record in each["records"]) == sum(e["cached"] for e in each["engines"])
         if each["contestant"].startswith("gotoni"):
             mean = prompt * 1.25 / len(each["records"])  # a word has 5 bytes, a token is taken for 4
+            assert len(each["decisions"]) == len(each["records"])
+            assert all(len(made["predicted_ms"]) == 3 for made in each["decisions"])
             assert all(4 * mean / 3 < capacity < 4 * mean * 3 for capacity in each["believed_capacity"]), "four prompts"
     assert out.with_suffix(".md").read_text().count("gotoni gorgo") >= 1 and out.with_suffix(".png").stat().st_size > 10_000
     assert processes_with("benchmark/validity/engine.py") == before

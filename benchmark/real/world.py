@@ -10,7 +10,7 @@ import re
 import sys
 import time
 import urllib.request
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator
 
 import load  # finds the modules of the neighbours too
 from contestants import Contestant
@@ -49,6 +49,20 @@ class World:
         """Tokens that gotoni-proxy believes each engine to remember."""
         with urllib.request.urlopen(f"{self.url}/proxy/status", timeout=5) as answer:
             return [server["kv_capacity_tokens"] for server in json.load(answer)["servers"]]
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """What gotoni-proxy predicted of each server when it decided, and what became of it; milliseconds."""
+        with urllib.request.urlopen(f"{self.url}/proxy/metrics/export?format=jsonl", timeout=5) as answer:
+            rows = [json.loads(line) for line in answer]
+        end = "_predicted_ttft_ms"
+        return [
+            {
+                "server": row["selected_server_id"],
+                "ttft_ms": row["ttft_ms"],
+                "predicted_ms": {name.removesuffix(end): row[name] for name in row if name.endswith(end)},
+            }
+            for row in rows
+        ]
 
 
 class Network:
