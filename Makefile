@@ -143,6 +143,11 @@ bench-simulation: $(GOTONI) $(VENV)/plot-ready
 bench-matrix: $(GOTONI)
 	@$(PYTHON) benchmark/simulation/matrix.py --gotoni $(GOTONI) --out $(BUILD)/matrix $(if $(TRACES),--traces $(TRACES)) $(ARGS)
 
+## bench-tuner       the tuner in six worlds, 34 seeds each, beside untuned and GORGO's (1+1)-ES (half an hour)
+.PHONY: bench-tuner
+bench-tuner: $(GOTONI)
+	@$(PYTHON) benchmark/simulation/tuner.py --gotoni $(GOTONI) --out $(BUILD)/tuner $(ARGS)
+
 ## bench-simulator   how many requests a second the simulator plays
 .PHONY: bench-simulator
 bench-simulator: $(GOTONI)

@@ -99,7 +99,8 @@ enum {
     GOTONI_E_SNAPSHOT = -15,        /* the bytes are no snapshot, or were damaged */
     GOTONI_E_SNAPSHOT_VERSION = -16,/* a snapshot of another format version or another block_tokens */
     GOTONI_E_MEMORY = -17,          /* the system gave no memory */
-    GOTONI_E_CORRUPT = -18          /* gotoni_router_check found an inconsistency: a defect, please report it */
+    GOTONI_E_CORRUPT = -18,         /* gotoni_router_check found an inconsistency: a defect, please report it */
+    GOTONI_E_UNTUNABLE = -19        /* the policy in force has no weights to tune, or all are 0 */
 };
 
 /* One sentence for people: what happened and what to do. STATIC; never NULL, also for unknown codes. */
@@ -288,6 +289,8 @@ typedef struct gotoni_decision {
     int64_t predicted_first_token_ns; /* at the chosen server, whatever the policy */
     int64_t predicted_last_token_ns;
     int64_t predicted_cost_ns;        /* what predictive compares */
+    uint32_t trial;           /* 1: the tuner decided with weights that are on trial, and costs are with those */
+    uint32_t reserved;        /* 0 */
 } gotoni_decision;
 
 /* Whether a server could be chosen, and if not, why. */
@@ -584,6 +587,71 @@ gotoni_status gotoni_knob_info_get(uint32_t knob, gotoni_knob_info *info);
 
 /* The number behind a name (NUL-terminated, exact). Errors: ARGUMENT, UNKNOWN_KNOB. */
 gotoni_status gotoni_knob_from_name(const char *name, uint32_t *knob);
+
+/* ===== Tuner ======================================================================================== */
+
+/* Looks for better weights of the policies gorgo and predictive while requests are served. It seeks goodput: the share of
+ * requests whose first token and whose mean time between tokens keep within two limits; failed ones never do. Some sessions
+ * are decided with other weights ("on trial"); what does better there must do better again when all are decided so by
+ * turns, and then becomes the incumbent, which from time to time must stand up to the weights that were set ("home").
+ * What does much worse is ended at once, and trials cost at most one request in two hundred.
+ *
+ * It learns from gotoni_first_token, gotoni_observe_output_tokens and gotoni_finish. gotoni_knob_get goes on to tell home. Setting a
+ * policy or one of its weights begins at home anew. A snapshot carries the incumbent and what was learned. */
+enum {
+    GOTONI_TUNER_OFF = 0,
+    GOTONI_TUNER_WARMING = 1,    /* learns what is difficult; the incumbent serves all */
+    GOTONI_TUNER_COMPARING = 2,  /* a candidate beside the incumbent */
+    GOTONI_TUNER_CONFIRMING = 3, /* the candidate by turns with home */
+    GOTONI_TUNER_CHECKING = 4,   /* the incumbent by turns with home */
+    GOTONI_TUNER_RESTING = 5,    /* trials have cost enough for now; the incumbent serves all */
+    GOTONI_TUNER_FROZEN = 6      /* the incumbent serves all, whatever comes */
+};
+
+typedef struct gotoni_tuner_status {
+    uint32_t struct_size;
+    uint32_t phase;              /* GOTONI_TUNER_* */
+    double first_token_limit_ms;
+    double inter_token_limit_ms;
+    uint64_t requests;           /* sent and ended since the start */
+    uint64_t ended;
+    uint64_t proposed;           /* tests begun, checks of the incumbent among them */
+    uint64_t accepted;           /* candidates that became the incumbent */
+    uint64_t rejected;           /* candidates that lost */
+    uint64_t undecided;          /* neither better nor worse, as far as could be seen */
+    uint64_t rolled_back;        /* tests ended early because of a large loss */
+    uint64_t went_home;          /* incumbents that did not stand up to home any more */
+    double goodput;              /* mean score of the last thousand requests, 0 to 1 */
+    double spent;                /* what trials have cost, in requests that would have been good; below 0: gained */
+    uint64_t rounds;             /* of the test that runs */
+    double difference;           /* by which the trial is ahead in it, in goodput */
+} gotoni_tuner_status;
+
+/* One weight that is tuned. */
+typedef struct gotoni_tuned_weight {
+    uint32_t struct_size;
+    uint32_t knob;               /* GOTONI_KNOB_* */
+    double home;                 /* as it was set */
+    double incumbent;
+    double trial;                /* as the incumbent's if nothing is on trial */
+} gotoni_tuned_weight;
+
+/* Begins at home, or goes on from where it was frozen. Limits are in milliseconds, from 1 to 3,600,000: from being routed to
+ * the first token, and between tokens from then on. Errors: ARGUMENT, RANGE, UNTUNABLE. */
+gotoni_status gotoni_tune_start(gotoni_router *router, double first_token_limit_ms, double inter_token_limit_ms);
+
+/* The incumbent serves all from now on, until the tuner is started again. Errors: ARGUMENT. */
+gotoni_status gotoni_tune_freeze(gotoni_router *router);
+
+/* Home serves all from now on, until the tuner is started again. Errors: ARGUMENT. */
+gotoni_status gotoni_tune_rollback(gotoni_router *router);
+
+/* Fills *status (set status->struct_size first). Errors: ARGUMENT. */
+gotoni_status gotoni_tune_status(gotoni_router *router, gotoni_tuner_status *status);
+
+/* The weights that are tuned, none while the tuner is off. Set weights[0].struct_size first. Errors: ARGUMENT, BUFFER. */
+gotoni_status gotoni_tune_weights(
+    gotoni_router *router, gotoni_tuned_weight *weights, size_t capacity, size_t *count);
 
 /* ===== Statistics =================================================================================== */
 

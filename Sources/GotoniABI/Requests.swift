@@ -170,6 +170,7 @@ extension gotoni_decision {
         predicted_first_token_ns = decision.prediction.firstToken
         predicted_last_token_ns = decision.prediction.last
         predicted_cost_ns = decision.prediction.cost
+        trial = decision.isTrial ? 1 : 0
     }
 }
 

@@ -64,6 +64,8 @@ struct CandidateTable: ~Copyable {
     let weights: PredictionWeights
     /// Costs are predicted times, not the GORGO cost.
     let predicts: Bool
+    /// Nil: standing costs are those of these weights. Else a cost with these weights is at least so much of them.
+    let leastShare: Double?
     let doubtSeed: UInt64
 
     @inline(__always) func isEligible(_ slot: Int) -> Bool {
@@ -77,10 +79,20 @@ struct CandidateTable: ~Copyable {
         let uncached = promptTokens &- Int(matched[slot]) &* blockTokens
         var cost = saturatingSum(standing[slot], GorgoCost.times(UInt64(uncached), tokenCost[slot]))
         if unknown[slot] != 0 { cost = saturatingSum(cost, priorCost) }
-        if let best, cost > best { return nil }
+        if let best, bound(cost) > best { return nil }
         if predicts { return prediction(slot, situation(slot)).cost }
+        if leastShare != nil { return self[slot].cost.total }
         let evicted = evictedTokens(slot)
         return evicted == 0 ? cost : saturatingSum(cost, GorgoCost.prefill(0, evicted: evicted, rates))
+    }
+
+    /// What a cost is at least that is at least `standing` with the weights that standing costs are of.
+    @inline(__always) private func bound(_ standing: Int64) -> Int64 {
+        guard let leastShare else { return standing }
+        // Doubt is taken off, and no weight makes it less.
+        let doubt = predicts ? (1 - leastShare) * LearnedSpeed.mostDoubt : 0
+        // A microsecond for sums in another order.
+        return Int64(min(Double(standing) * leastShare - doubt * 1e6, 6e18)) - 1_000
     }
 
     /// Blocks of this prompt that it holds, as far as that was looked at.
@@ -136,7 +148,7 @@ struct CandidateTable: ~Copyable {
         for first in stride(from: 0, to: slots, by: ServerTable.slotsPerLeast) {
             let group = first / ServerTable.slotsPerLeast
             guard least[group] != ServerTable.notEligible else { continue }
-            let bound = saturatingSum(least[group], GorgoCost.times(rest, leastTokenCost[group]))
+            let bound = bound(saturatingSum(least[group], GorgoCost.times(rest, leastTokenCost[group])))
             if let key = best.key, bound > key { continue }
             for slot in first..<min(first + ServerTable.slotsPerLeast, slots)
             where matched[slot] <= wideDepth && isEligible(slot) {

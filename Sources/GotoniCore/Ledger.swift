@@ -31,6 +31,8 @@ struct Ledger: ~Copyable {
         /// When it was routed, and what it met; after its first token, when that came, and how many requests were there.
         var since = Nanoseconds(0)
         var situation = Situation()
+        /// What it is worth to the tuner.
+        var stake = Tuner.Stake()
         /// Of its answer; 0: not known.
         var outputTokens: UInt32 = 0
         /// The order of silence, or the list of free rows; row + 1.
@@ -74,8 +76,8 @@ struct Ledger: ~Copyable {
 
     /// Opens a ticket in phase reserved and counts it as queued on its server. The ledger must not be full.
     mutating func reserve(
-        _ slot: Slot, tokens: UInt64, matched: UInt64, run: Run, situation: Situation, now: Nanoseconds,
-        servers: inout ServerTable
+        _ slot: Slot, tokens: UInt64, matched: UInt64, run: Run, situation: Situation, stake: Tuner.Stake,
+        now: Nanoseconds, servers: inout ServerTable
     ) -> Ticket {
         let item: UInt32
         if freeRow != 0 {
@@ -90,7 +92,7 @@ struct Ledger: ~Copyable {
         if generation == 0 { generation = 1 }
         self[item - 1] = Entry(
             generation: generation, phase: .reserved, slot: slot, tokens: tokens, matchedTokens: matched, run: run,
-            lastSeen: now, since: now, situation: situation)
+            lastSeen: now, since: now, situation: situation, stake: stake)
         enterOrder(item)
         open += 1
         servers.update(slot) {

@@ -12,6 +12,8 @@ struct Matches: ~Copyable {
     private(set) var count = 0
     /// Blocks to the end of the last node with very many holders; 0 if there was none.
     private(set) var wideDepth: UInt32 = 0
+    /// Blocks that the server with the longest match holds.
+    private(set) var deepest: UInt32 = 0
     /// Something is in `blocks` that is not listed.
     private var isDirty = false
 
@@ -29,6 +31,7 @@ struct Matches: ~Copyable {
     /// Notes a node on the way down: `holders` servers have matched `depth` blocks. They are marked next.
     @inline(__always) mutating func enter(holders: UInt16, depth: UInt32) {
         if holders >= Self.wide { wideDepth = depth }
+        if holders > 0 { deepest = depth }
     }
 
     @inline(__always) mutating func mark(_ slot: Slot, _ depth: UInt32) {
@@ -54,6 +57,6 @@ struct Matches: ~Copyable {
         } else {
             for index in 0..<count { blocks[Int(listed[index])] = 0 }
         }
-        (count, wideDepth, isDirty) = (0, 0, false)
+        (count, wideDepth, deepest, isDirty) = (0, 0, 0, false)
     }
 }

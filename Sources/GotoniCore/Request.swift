@@ -20,6 +20,8 @@ public struct Decision: Sendable, BitwiseCopyable {
     public var prediction: Prediction
     public var policy: PolicyID
     public var reason: Reason
+    /// The tuner decided with weights that are on trial.
+    public var isTrial: Bool
     /// How many servers could have been chosen.
     public var eligible: Int
 }

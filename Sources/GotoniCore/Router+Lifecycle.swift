@@ -28,7 +28,10 @@ extension Router {
         if ledger[row].phase == .reserved { commit(row) } else { claim(row) }
         ledger.run(row, servers: &servers)
         let entry = ledger[row]
-        servers.observe(entry.slot, firstToken: self.now.since(entry.since).milliseconds, entry.situation)
+        let waited = self.now.since(entry.since).milliseconds
+        servers.observe(entry.slot, firstToken: waited, entry.situation)
+        // A first token at once is one as well.
+        ledger[row].stake.firstToken = max(Float(waited), .leastNormalMagnitude)
         ledger[row].since = self.now
         ledger[row].situation.requests = Float(servers[entry.slot].load(prior: Load()).requests)
     }
@@ -49,6 +52,7 @@ extension Router {
         } else if ledger[row].phase == .committed {
             withdraw(row)
         }
+        settle(ledger[row], outcome)
         endTicket(row)
         counters.count(outcome)
     }

@@ -10,11 +10,12 @@ extension Router {
         do throws(RouterError) {
             guard !ledger.isFull else { throw .capacity }
             var chance = chance
-            let table = candidates(prompt, request, excluding)
+            let arm = tuner.arm(session: request.sessionKey)
+            let table = candidates(prompt, request, excluding, arm)
             if let row { tell(table, row) }
-            let chosen = try decide(table, &chance)
+            let chosen = try decide(table, &chance, arm)
             var decision = chosen.decision
-            decision.ticket = try reserve(prompt, chosen)
+            decision.ticket = try reserve(prompt, chosen, arm)
             self.chance = chance
             counters.routed += 1
             counters.promptTokens += UInt64(prompt.tokens)
@@ -33,10 +34,11 @@ extension Router {
         row: (Candidate) -> Void
     ) throws(RouterError) -> Decision {
         advance(to: now)
-        let table = candidates(prompt, request, excluding)
+        let arm = tuner.arm(session: request.sessionKey)
+        let table = candidates(prompt, request, excluding, arm)
         tell(table, row)
         var chance = chance
-        return try decide(table, &chance).decision
+        return try decide(table, &chance, arm).decision
     }
 
     private func tell(_ table: borrowing CandidateTable, _ row: (Candidate) -> Void) {
@@ -49,7 +51,9 @@ extension Router {
         var situation: Situation
     }
 
-    private func decide(_ table: borrowing CandidateTable, _ chance: inout Chance) throws(RouterError) -> Chosen {
+    private func decide(
+        _ table: borrowing CandidateTable, _ chance: inout Chance, _ arm: Tuner.Arm
+    ) throws(RouterError) -> Chosen {
         guard table.count > 0 else { throw whyNone(table) }
         let choice = policy.choose(table, &chance)
         let row = table[choice.slot]
@@ -57,13 +61,13 @@ extension Router {
             decision: Decision(
                 ticket: nil, server: row.server, promptTokens: table.promptTokens, matchedTokens: row.matchedTokens,
                 cost: row.cost, prediction: row.prediction, policy: policy, reason: choice.reason,
-                eligible: table.count),
+                isTrial: arm == .trial, eligible: table.count),
             slot: Slot(choice.slot), situation: row.situation)
     }
 
     /// Matches the prompt and lays out the rows for it.
     private mutating func candidates(
-        _ prompt: borrowing PromptDigests, _ request: Request, _ excluding: Span<ServerID>
+        _ prompt: borrowing PromptDigests, _ request: Request, _ excluding: Span<ServerID>, _ arm: Tuner.Arm
     ) -> CandidateTable {
         matches.clear(servers.highWater)
         trie.match(prompt.values, prompt.blocks, into: &matches)
@@ -77,7 +81,7 @@ extension Router {
         }
         return servers.candidates(
             matches, trie.holders, count: count, prompt: prompt, blockTokens: configuration.blockTokens,
-            sessionKey: request.sessionKey, now: now, chance: chance)
+            sessionKey: request.sessionKey, now: now, chance: chance, arms, arm)
     }
 
     private func whyNone(_ table: borrowing CandidateTable) -> RouterError {
@@ -87,13 +91,17 @@ extension Router {
         return .noServer
     }
 
-    private mutating func reserve(_ prompt: borrowing PromptDigests, _ chosen: Chosen) throws(RouterError) -> Ticket {
+    private mutating func reserve(
+        _ prompt: borrowing PromptDigests, _ chosen: Chosen, _ arm: Tuner.Arm
+    ) throws(RouterError) -> Ticket {
         // Room for the digests when the ticket is committed; here, so that a commit allocates nothing.
         try digests.grow(to: prompt.blocks)
         let run = keep(prompt)
+        let fresh = prompt.tokens - Int(matches.deepest) * configuration.blockTokens
         return ledger.reserve(
             chosen.slot, tokens: UInt64(prompt.tokens), matched: UInt64(chosen.decision.matchedTokens), run: run,
-            situation: chosen.situation, now: now, servers: &servers)
+            situation: chosen.situation, stake: tuner.enter(arm, fresh: Double(fresh), now: now),
+            now: now, servers: &servers)
     }
 
     /// Keeps a prompt's digests for its ticket, in the trie's cells. Older prefixes make room; a prompt that does not

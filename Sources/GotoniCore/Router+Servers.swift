@@ -27,6 +27,7 @@ extension Router {
         while let open = row {
             row = ledger.nextOpen(after: open)
             guard ledger[open].slot == slot else { continue }
+            settle(ledger[open], .notSent)
             endTicket(open)
             counters.orphaned += 1
         }

@@ -1,14 +1,19 @@
 extension Router {
     public mutating func setPolicy(_ policy: PolicyID) {
+        guard policy != self.policy else { return }
         self.policy = policy
-        servers.setPricing(tuning, predicts: policy == .predictive)
+        restartTuner()
+        reprice()
     }
 
     public func value(of knob: Knob) -> Double { tuning[knob] }
 
     /// Errors: range (outside the knob's bounds, or not a number; nothing changes).
     public mutating func set(_ knob: Knob, to value: Double) throws(RouterError) {
+        let before = tuning[knob]
         try tuning.set(knob, value)
-        servers.setPricing(tuning, predicts: policy == .predictive)
+        guard value != before else { return }
+        if tunes(knob) { restartTuner() }
+        reprice()
     }
 }

@@ -15,6 +15,9 @@ public struct Router: ~Copyable {
     var ledger: Ledger
     var trie: PrefixTrie
     var tuning = Tuning()
+    var tuner = Tuner()
+    /// What follows from both: the weights that decide.
+    var arms: Arms
     var chance: Chance
     var counters = Counters()
 
@@ -39,7 +42,8 @@ public struct Router: ~Copyable {
         self.matches = matches
         self.digests = digests
         chance = Chance(random: SplitMix64(seed: configuration.seed))
-        self.servers.setPricing(tuning, predicts: false)
+        arms = Arms(tuning)
+        reprice()
     }
 
     /// Brings the router to `now`: ends tickets that were silent too long, and makes old metrics unknown.
@@ -49,6 +53,7 @@ public struct Router: ~Copyable {
         servers.forgetStaleMetrics(now: now, ttl: tuning.metricsTTL)
         while let row = ledger.nextOpen(after: nil), now.since(ledger[row].lastSeen) > tuning.ticketSilence {
             if ledger[row].phase == .committed { withdraw(row) }
+            settle(ledger[row], .failed)
             endTicket(row)
             counters.expired += 1
         }

@@ -21,6 +21,7 @@ public enum RouterError: Int32, Error, Sendable, CaseIterable {
     case snapshotVersion = -16
     case memory = -17
     case corrupt = -18
+    case untunable = -19
 
     /// What happened and what to do, in one sentence.
     public var text: StaticString {
@@ -43,6 +44,7 @@ public enum RouterError: Int32, Error, Sendable, CaseIterable {
         case .snapshot: "these bytes are not a snapshot or are damaged; start without it"
         case .snapshotVersion: "the snapshot has another format version or block size; start without it"
         case .memory: "the system gave no memory"
+        case .untunable: "the policy in force has no weights to tune; choose gorgo or predictive, with weights above 0"
         case .corrupt: "an internal inconsistency was found; please report this defect"
         }
     }

@@ -19,6 +19,8 @@ struct ServerTable: ~Copyable {
     private(set) var eligibleCount = 0
     /// What servers take, as their answers have taught.
     private(set) var speeds: Speeds
+    /// What all this was last computed with.
+    private var priced: Tuning?
     private var rates = CostRates()
     private var weights = PredictionWeights()
     /// Costs are predicted times, not the GORGO cost.
@@ -131,6 +133,8 @@ struct ServerTable: ~Copyable {
     // MARK: Standing cost
 
     mutating func setPricing(_ tuning: Tuning, predicts: Bool) {
+        guard tuning != priced || predicts != self.predicts else { return }
+        priced = tuning
         rates = tuning.rates
         weights = tuning.predicted
         self.predicts = predicts
@@ -258,9 +262,11 @@ struct ServerTable: ~Copyable {
     /// A view for one decision among `count` eligible servers; `holders` are the trie's.
     func candidates(
         _ matches: borrowing Matches, _ holders: borrowing Buffer<PrefixTrie.Holder>, count: Int,
-        prompt: borrowing PromptDigests, blockTokens: Int, sessionKey: UInt64, now: Nanoseconds, chance: Chance
+        prompt: borrowing PromptDigests, blockTokens: Int, sessionKey: UInt64, now: Nanoseconds, chance: Chance,
+        _ arms: Arms, _ arm: Tuner.Arm
     ) -> CandidateTable {
         let prior = foreignPrior
+        let (rates, weights) = arm == .control ? (rates, weights) : (arms.trial.rates, arms.trial.predicted)
         let priorCost =
             predicts ? 0 : GorgoCost(rtt: 0, uncached: 0, evicted: 0, load: prior, rates: rates).total
         return CandidateTable(
@@ -274,6 +280,6 @@ struct ServerTable: ~Copyable {
             blockTokens: blockTokens,
             rates: rates, foreignPrior: prior, priorCost: priorCost, sessionKey: sessionKey, now: now,
             models: speeds.models, fleet: speeds.fleet, weights: weights, predicts: predicts,
-            doubtSeed: chance.random.state)
+            leastShare: arm == .control ? nil : arms.leastShare, doubtSeed: chance.random.state)
     }
 }

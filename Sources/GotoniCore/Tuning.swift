@@ -1,6 +1,6 @@
 /// A number that can be turned at run time. `Knob.info` is the single table of names, units, defaults and bounds; the
 /// raw values are those of `include/gotoni.h`.
-public enum Knob: UInt32, CaseIterable, Sendable {
+public enum Knob: UInt32, CaseIterable, Sendable, BitwiseCopyable {
     case msPerToken = 1
     case rttWeight = 2
     case queuedWeight = 3
@@ -119,7 +119,7 @@ public enum Knob: UInt32, CaseIterable, Sendable {
 }
 
 /// The values in force, and the cost rates that follow from them.
-struct Tuning: BitwiseCopyable {
+struct Tuning: Equatable, BitwiseCopyable {
     private var values: InlineArray<17, Double> = InlineArray(repeating: 0)
 
     /// Nanoseconds per token of each kind, and of the round trip: cost is computed in whole nanoseconds, so that it is
@@ -142,11 +142,29 @@ struct Tuning: BitwiseCopyable {
 
     subscript(knob: Knob) -> Double { values[Int(knob.rawValue)] }
 
+    /// All else follows from the values.
+    static func == (a: Tuning, b: Tuning) -> Bool {
+        for i in a.values.indices where a.values[i] != b.values[i] { return false }
+        return true
+    }
+
     /// Refuses what is outside the bounds; NaN is inside none.
     mutating func set(_ knob: Knob, _ value: Double) throws(RouterError) {
         guard knob.info.bounds.contains(value) else { throw .range }
         values[Int(knob.rawValue)] = value
         derive()
+    }
+
+    /// With some weights times a factor, within their bounds.
+    func scaled(_ knobs: TunedKnobs, by factors: Tuner.Point) -> Tuning {
+        var scaled = self
+        for i in 0..<4 {
+            guard let knob = knobs[i] else { continue }
+            let bounds = knob.info.bounds
+            scaled.values[Int(knob.rawValue)] = min(max(self[knob] * factors[i], bounds.lowerBound), bounds.upperBound)
+        }
+        scaled.derive()
+        return scaled
     }
 
     private mutating func derive() {

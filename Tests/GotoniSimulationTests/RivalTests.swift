@@ -43,7 +43,7 @@ import Testing
         -> Balancer.Placement
     {
         Balancer.Placement(
-            server: server, ticket: Ticket(ticket), matchedTokens: matched, uncachedTokens: tokens - matched)
+            server: server, ticket: Ticket(ticket), matchedTokens: matched, uncachedTokens: tokens - matched, routed: .zero)
     }
 
     // MARK: AIBrix

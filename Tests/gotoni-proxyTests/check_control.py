@@ -113,6 +113,40 @@ def policies_and_knobs_change_at_run_time() -> None:
         assert proxy.get("/proxy/tune") == before
 
 
+def the_tuner_is_started_looked_at_frozen_and_rolled_back() -> None:
+    engines, proxy = _with_engines(2, "--policy", "random")
+    with started(proxy, *engines):
+        assert proxy.get("/proxy/tune/status")["phase"] == "off"
+        answer = proxy.ask("POST", "/proxy/tune/start")
+        assert answer.status == 400 and "no weights to tune" in answer.text, answer
+        proxy.post("/proxy/policy", {"policy": "gorgo"})
+        for wrong in ({"ttft_ms": 0}, {"ttft": 100}, {"itl_ms": "fast"}, [1]):
+            answer = proxy.ask("POST", "/proxy/tune/start", wrong)
+            assert answer.status == 400, (wrong, answer)
+        assert proxy.get("/proxy/tune/status")["phase"] == "off"
+
+        tuner = proxy.post("/proxy/tune/start", {"ttft_ms": 5_000})
+        assert (tuner["phase"], tuner["policy"]) == ("warming", "gorgo"), tuner
+        assert (tuner["ttft_limit_ms"], tuner["itl_limit_ms"], tuner["goodput"]) == (5_000, 100, None), tuner
+        weights = {weight["knob"]: weight for weight in tuner["weights"]}
+        assert list(weights) == ["rtt_weight", "queued_weight", "running_cost_factor", "eviction_weight"], weights
+        for _ in range(8):
+            assert proxy.chat(fresh_text(100), stream=True).status == 200
+        proxy.until_quiet()
+        tuner = proxy.get("/proxy/tune/status")
+        assert tuner["requests"] == tuner["ended"] == 8 and tuner["goodput"] > 0.9, tuner
+        assert proxy.metric('gotoni_tuner_phase{phase="warming"}') == 1 and proxy.metric("gotoni_tuner_goodput") > 0.9
+        assert proxy.metric('gotoni_tuner_weight{knob="queued_weight",as="home"}') == 0.5
+        assert proxy.post("/proxy/tune/freeze")["phase"] == "frozen"
+        assert proxy.post("/proxy/tune/start")["ttft_limit_ms"] == 5_000, "limits stay if none are named"
+        proxy.post("/proxy/tune", {"queued_weight": 0.25})
+        (weight,) = (each for each in proxy.get("/proxy/tune/status")["weights"] if each["knob"] == "queued_weight")
+        assert weight["home"] == weight["incumbent"] == 0.25, "what is set by hand is home"
+        assert proxy.post("/proxy/tune/rollback")["phase"] == "frozen"
+        (decision,) = json.loads(proxy.ask("GET", "/proxy/explain").text)["decisions"]
+        assert decision["trial"] is False, decision
+
+
 def looking_changes_nothing() -> None:
     """A GET or a HEAD never changes anything: pages, crawlers and prefetching send them in others' names."""
     engines, proxy = _with_engines(1)

@@ -112,6 +112,18 @@ def what_a_proxy_does_is_changed() -> None:
         ends(2, "tune", "--ms-per-token", "1", "ms_per_token=2", text="given twice")
         ends(2, "tune", "fast", text="fast")
 
+        ends(1, "tune", "start", text="no weights to tune")
+        ends(0, "policy", "gorgo", text="prefix-tree -> gorgo")
+        ends(0, "tune", "status", text="off; it is begun with start")
+        words = ends(0, "tune", "start", "--ttft-ms", "750", "--itl-ms", "40", text="warming (gorgo)")
+        assert "first token within 750 ms, tokens within 40 ms" in words, words
+        assert _rows(words, "WEIGHT")["queued_weight"] == ["0.500", "0.500", "0.500"], words
+        ends(0, "tune", "freeze", text="frozen (gorgo)")
+        ends(0, "tune", "rollback", text="frozen (gorgo)")
+        assert proxy.get("/proxy/tune/status")["itl_limit_ms"] == 40
+        ends(2, "tune", "start", "ms_per_token=1", text="either one order for the tuner or knobs")
+        ends(2, "tune", "status", "--ttft-ms", "1", text="belong to start")
+
         with started(third := Engine("--name", "c")):
             ends(0, "servers", "add", f"c={third.url}", text="c: added")
             proxy.until_up(3)
@@ -206,6 +218,11 @@ def nodes_are_asked_all_at_once() -> None:
         config = made.nodes[0].get("/lb/config")
         assert (config["max_concurrent"], config["queue_enabled"], config["ms_per_token"]) == (5, False, 0.094)
         assert made.nodes[1].get("/lb/config")["max_concurrent"] == 10
+        user.gotoni("lb", "tune", "start", "--ttft-ms", "900", *at).ends(1, "no weights to tune")
+        user.gotoni("lb", "policy", "gorgo", *one).ends(0)
+        user.gotoni("lb", "tune", "start", "--ttft-ms", "900", *one).ends(0, "warming", "queued_weight=0.500")
+        assert made.nodes[0].get("/lb/tune/status")["ttft_limit_ms"] == 900
+        user.gotoni("lb", "tune", "start", "--max-concurrent", "5", *one).ends(2, "either an order for the tuner or values")
         user.gotoni("lb", "tune", "--max-concurrent", "0", *one).ends(1, "max_concurrent must be from 1")
         user.gotoni("lb", "clear-cache", *at).ends(0, "CLEARED")
         user.gotoni("lb", "status", "--host", "a", "--remote", "b").ends(2, "--host or --remote")

@@ -99,7 +99,7 @@ struct ControlRoutes: Sendable {
                 try routes.json(MetricsCleared(success: true, cleared: routes.dispatcher.requestLog.clear()))
             }
         ],
-    ].merging(traceRoutes(under: "/proxy")) { $1 }
+    ].merging(traceRoutes(under: "/proxy")) { $1 }.merging(tunerRoutes(under: "/proxy")) { $1 }
 
     static let policyRoutes: [String: Handler] = [
         "GET": { routes, request in try routes.policy(request) },
@@ -156,6 +156,19 @@ struct ControlRoutes: Sendable {
         } catch {
             throw Problem.badRequest("invalid_body", "the body is not the JSON object that \(request.path) wants")
         }
+    }
+
+    /// A key that means nothing is a typo, not nothing.
+    func refuseKeys(of request: ControlRequest, beyond known: Set<String>) throws {
+        let given = try decode([String: AnyValue].self, request).keys
+        guard let unknown = given.first(where: { !known.contains($0) }) else { return }
+        let names = known.sorted().joined(separator: ", ")
+        throw Problem.badRequest("unknown_key", "there is no \(unknown.prefix(40)) here; there are \(names)")
+    }
+
+    /// Any JSON value, to look at the keys of an object alone.
+    private struct AnyValue: Decodable {
+        init(from decoder: any Decoder) throws {}
     }
 
     private func health() -> LocalAnswer {

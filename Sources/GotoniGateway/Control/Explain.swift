@@ -36,6 +36,8 @@ struct ExplainDocument: Encodable {
         var time: String?
         var policy: String
         var reason: String
+        /// Decided with weights that the tuner has on trial.
+        var trial: Bool
         var promptTokens: Int
         var matchedTokens: Int
         var chosen: OrNull<String>
@@ -109,6 +111,7 @@ extension ControlRoutes {
         func milliseconds(_ nanoseconds: Int64) -> Double { rounded(Double(nanoseconds) / 1e6) }
         return ExplainDocument.Decision(
             requestId: id, time: time.map(Timestamp.iso), policy: "\(record.policy.name)", reason: record.reason.word,
+            trial: record.isTrial,
             promptTokens: record.promptTokens, matchedTokens: record.matchedTokens,
             chosen: OrNull(record.chosen.map(name)), queueMs: rounded(queueMs), ttftMs: OrNull(ttftMs.map(rounded)),
             candidates: record.candidates.map { row in

@@ -28,7 +28,7 @@ extension ControlRoutes {
             "POST": { routes, request in try routes.countTokens(routes.decode(TextBody.self, request).text) },
         ],
         "/lb/cache/clear": ["POST": { routes, _ in try routes.clearNodeCache() }],
-    ].merging(traceRoutes(under: "/lb")) { $1 }
+    ].merging(traceRoutes(under: "/lb")) { $1 }.merging(tunerRoutes(under: "/lb")) { $1 }
 
     /// What a peer that waits for news gets.
     func news(_ request: ControlRequest, _ mesh: Mesh) async -> LocalAnswer {
@@ -69,11 +69,7 @@ extension ControlRoutes {
     /// All or none, as far as one can see what is wrong beforehand.
     private func configureNode(_ request: ControlRequest) throws -> LocalAnswer {
         let wanted = try decode(Changes.self, request)
-        let given = try decode([String: AnyValue].self, request).keys
-        if let unknown = given.first(where: { !Changes.keys.contains($0) }) {
-            let known = Changes.keys.sorted().joined(separator: ", ")
-            throw Problem.badRequest("unknown_key", "there is no \(unknown.prefix(40)) here; there are \(known)")
-        }
+        try refuseKeys(of: request, beyond: Changes.keys)
         guard let local = dispatcher.fleet.mesh.local, let mesh = dispatcher.mesh else { throw Problem.internalError }
         let limits = 1...1_000_000
         if let limit = wanted.max_concurrent, !limits.contains(limit) {
@@ -171,9 +167,4 @@ extension ControlRoutes {
                 message: tokens == nil
                     ? "estimated: a token is four bytes of UTF-8" : "the model's own, without its chat template"))
     }
-}
-
-/// Any JSON value, to look at the keys of an object alone.
-private struct AnyValue: Decodable {
-    init(from decoder: any Decoder) throws {}
 }

@@ -90,7 +90,9 @@ struct PrometheusPage {
 
     private mutating func router(_ dispatcher: Dispatcher) {
         guard
-            let statistics = try? dispatcher.router.withRouter({ (router) throws(RouterError) in router.statistics() })
+            let (statistics, status) = try? dispatcher.router.withRouter({ (router) throws(RouterError) in
+                (router.statistics(), router.tunerStatus())
+            })
         else { return }
         one("gotoni_open_tickets", "gauge", "Reservations not finished.", statistics.openTickets)
         one("gotoni_routed_total", "counter", "Decisions.", statistics.routed)
@@ -102,6 +104,30 @@ struct PrometheusPage {
         one("gotoni_matched_tokens_total", "counter", "Of these believed cached.", statistics.matchedTokens)
         one("gotoni_trie_bytes", "gauge", "Memory of the prefix trie.", statistics.bytes)
         one("gotoni_trie_budget_bytes", "gauge", "Its bound.", statistics.budgetBytes)
+        tuner(status)
+    }
+
+    private mutating func tuner(_ tuner: TunerStatus) {
+        add("gotoni_tuner_phase", "gauge", "What the tuner does: 1 for one of them.")
+        for phase in TunerPhase.allCases {
+            sample("gotoni_tuner_phase", [("phase", "\(phase.name)")], phase == tuner.phase ? 1 : 0)
+        }
+        guard tuner.phase != .off else { return }
+        one("gotoni_tuner_goodput", "gauge", "Mean score of the last thousand requests.", tuner.goodput)
+        one("gotoni_tuner_spent_requests", "gauge", "What trials have cost, in good requests.", tuner.spent)
+        add("gotoni_tuner_tests_total", "counter", "Candidates by what became of them; incumbents that went home.")
+        for (end, count) in [
+            ("accepted", tuner.counts.accepted), ("rejected", tuner.counts.rejected),
+            ("undecided", tuner.counts.undecided), ("rolled_back", tuner.counts.rolledBack),
+            ("went_home", tuner.counts.wentHome),
+        ] { sample("gotoni_tuner_tests_total", [("end", end)], Double(count)) }
+        add("gotoni_tuner_weight", "gauge", "A weight as it was set, as the incumbent has it, and on trial.")
+        for index in 0..<tuner.weightCount {
+            let weight = tuner.weights[index]
+            for (kind, value) in [("home", weight.home), ("incumbent", weight.incumbent), ("trial", weight.trial)] {
+                sample("gotoni_tuner_weight", [("knob", "\(weight.knob.info.name)"), ("as", kind)], value)
+            }
+        }
     }
 
     private mutating func servers(_ dispatcher: Dispatcher, now: Nanoseconds) {

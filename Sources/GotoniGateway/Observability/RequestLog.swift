@@ -8,6 +8,8 @@ struct DecisionRecord: Sendable {
 
     var policy = PolicyID.gorgo
     var reason = Reason.policy
+    /// Decided with weights that the tuner has on trial.
+    var isTrial = false
     var chosen: ServerID?
     var promptTokens = 0
     var matchedTokens = 0
@@ -20,6 +22,7 @@ struct DecisionRecord: Sendable {
     mutating func decided(_ decision: Decision, _ rows: [Candidate]) {
         policy = decision.policy
         reason = decision.reason
+        isTrial = decision.isTrial
         chosen = decision.server
         promptTokens = decision.promptTokens
         matchedTokens = decision.matchedTokens

@@ -17,6 +17,32 @@ public struct ServiceLimits: Codable, Equatable, Sendable {
     }
 }
 
+/// What the router's tuner has done in a run.
+public struct TunerReport: Codable, Equatable, Sendable {
+    public var phase: String
+    public var accepted: UInt64
+    public var rejected: UInt64
+    public var undecided: UInt64
+    public var rolledBack: UInt64
+    public var wentHome: UInt64
+    /// In good requests.
+    public var spent: Double
+    /// By knob: what the incumbent has at the end.
+    public var weights: [String: Double] = [:]
+
+    /// Nil: there was none.
+    init?(_ status: TunerStatus) {
+        guard status.phase != .off else { return nil }
+        phase = "\(status.phase.name)"
+        (accepted, rejected) = (status.counts.accepted, status.counts.rejected)
+        (undecided, rolledBack) = (status.counts.undecided, status.counts.rolledBack)
+        (wentHome, spent) = (status.counts.wentHome, status.spent)
+        for index in 0..<status.weightCount {
+            weights["\(status.weights[index].knob.info.name)"] = status.weights[index].incumbent
+        }
+    }
+}
+
 /// How one policy did. Times are milliseconds from the moment the client wanted to send.
 public struct PolicyReport: Codable, Equatable, Sendable {
     public var policy: String
@@ -50,9 +76,10 @@ public struct PolicyReport: Codable, Equatable, Sendable {
     public var preemptions: Int
     public var evictedTokens: Int
     public var seconds: Double
+    public var tuner: TunerReport?
 
     public enum CodingKeys: String, CodingKey {
-        case policy, goodput, fairness, utilization, failed, retries, preemptions, seconds
+        case policy, goodput, fairness, utilization, failed, retries, preemptions, seconds, tuner
         case ttft = "ttft_ms"
         case e2e = "e2e_ms"
         case itl = "itl_ms"
@@ -79,6 +106,7 @@ public struct PolicyReport: Codable, Equatable, Sendable {
         let bootstrap = BlockBootstrap(requests: order.count, seed: scenario.seed)
         let times = order.map { Times(run.requests[$0], workload.requests[$0].outputTokens) }
         policy = run.policy.label
+        tuner = TunerReport(run.tuner)
         ttft = bootstrap.distribution(times.map(\.?.ttft))
         e2e = bootstrap.distribution(times.map(\.?.e2e))
         itl = bootstrap.distribution(times.map { $0?.itl })

@@ -9,7 +9,10 @@ public enum Catalogue {
     private static let own: [(id: PolicyID, summary: String)] = [
         (
             .gorgo,
-            "lowest GORGO cost; queued_weight, running_cost_factor, ms_per_token and the other knobs; kv_events=1: engines tell what they cache"
+            "lowest GORGO cost; queued_weight, running_cost_factor, ms_per_token and the other knobs; "
+                + "kv_events=1: engines tell what they cache; tune=1: weights are tuned meanwhile, for "
+                + "ttft_limit_ms=2000 and itl_limit_ms=100, until freeze_after=0 requests; "
+                + "evolve=1: by GORGO's (1+1)-ES"
         ),
         (.prefixTree, "longest match, then least load"),
         (.leastLoad, "fewest prompt tokens queued and running"),
@@ -18,7 +21,7 @@ public enum Catalogue {
         (.powerOfTwo, "the less loaded of two drawn at random"),
         (.roundRobin, "in turn"),
         (.random, "any, with the same chance"),
-        (.predictive, "lowest predicted time, own and others'"),
+        (.predictive, "lowest predicted time, own and others'; decode_weight, others_weight, eviction_weight, tune=1 as gorgo"),
     ]
 
     private struct Rival: Sendable {
@@ -50,6 +53,7 @@ public enum Catalogue {
 
     private static let shares = 0.0...1
     private static let weights = 0.0...1_000
+    private static let limits = 1.0...3_600_000
     private static let counts = 0.0...1_000_000
 
     private static let rivals: [Rival] = [
@@ -115,6 +119,17 @@ public enum Catalogue {
             [("threshold", \.threshold, shares), ("tau", \.tau, counts)]),
     ]
 
+    private static func search(_ parameters: inout Parameters) throws(SimulationError) -> WeightSearch {
+        let (tunes, evolves) = (try parameters.take("tune"), try parameters.take("evolve"))
+        guard !tunes || !evolves else { throw SimulationError("\(parameters.policy): tune or evolve, not both") }
+        if evolves { return .evolution }
+        guard tunes else { return .nobody }
+        var settings = TunerSettings()
+        settings.firstTokenLimit = try parameters.take("ttft_limit_ms", settings.firstTokenLimit, in: limits)
+        settings.interTokenLimit = try parameters.take("itl_limit_ms", settings.interTokenLimit, in: limits)
+        return .tuner(settings, freezeAfter: Int(try parameters.take("freeze_after", 0, in: counts)))
+    }
+
     static func rule(
         _ name: String, _ engine: EngineModel, _ parameters: inout Parameters
     ) throws(SimulationError) -> PolicySpec.Rule {
@@ -125,7 +140,7 @@ public enum Catalogue {
                 guard parameters.values[knob.info.name.description] != nil else { continue }
                 knobs.append((knob, try parameters.take(knob.info.name.description, 0, in: knob.info.bounds)))
             }
-            return .own(entry.id, knobs: knobs, index: index)
+            return .own(entry.id, knobs: knobs, index: index, search: try search(&parameters))
         }
         guard let rival = rivals.first(where: { $0.name == name }) else {
             let names = policies.map(\.name).joined(separator: ", ")

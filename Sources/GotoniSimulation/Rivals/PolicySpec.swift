@@ -39,7 +39,7 @@ public struct PolicySpec: Sendable, Equatable {
 
     /// What decides.
     enum Rule {
-        case own(PolicyID, knobs: [(Knob, Double)], index: PrefixIndex)
+        case own(PolicyID, knobs: [(Knob, Double)], index: PrefixIndex, search: WeightSearch)
         case rival(any RivalPolicy)
     }
 
@@ -53,6 +53,14 @@ public struct PolicySpec: Sendable, Equatable {
         }
         return rule
     }
+}
+
+/// Who looks for better weights while a run goes on.
+enum WeightSearch {
+    case nobody
+    /// The router's own tuner; `freezeAfter`: of so many requests, 0 for never.
+    case tuner(TunerSettings, freezeAfter: Int)
+    case evolution
 }
 
 /// The parameters of a policy that nobody has taken yet.

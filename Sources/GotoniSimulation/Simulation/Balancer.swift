@@ -9,6 +9,7 @@ final class Balancer {
         var ticket: Ticket
         var matchedTokens: Int
         var uncachedTokens: Int
+        var routed: Nanoseconds
     }
 
     /// The server it stands at; nil for the central proxy.
@@ -19,6 +20,9 @@ final class Balancer {
     /// A prompt counts as cached where it is sent from that moment on, not when the engine says so.
     private let predicts: Bool
     private var router: Router
+    /// Requests until the tuner is frozen; 0: it is not.
+    private var freezeAfter = 0
+    private var evolution: EvolutionStrategy?
     private var rival: (any RivalPolicy)?
     private var chance: SplitMix64
     private var prompt: PromptDigests
@@ -46,10 +50,20 @@ final class Balancer {
         let ttl = max(Knob.metricsTTLMs.info.defaultValue, 2.5 * scenario.probeInterval.milliseconds)
         try router.set(.metricsTTLMs, to: min(ttl, Knob.metricsTTLMs.info.bounds.upperBound))
         switch rule {
-        case .own(let policy, let knobs, let index):
+        case .own(let policy, let knobs, let index, let search):
             router.setPolicy(policy)
             try router.set(.msPerToken, to: scenario.typicalEngine.prefillPerToken)
             for (knob, value) in knobs { try router.set(knob, to: value) }
+            switch search {
+            case .nobody: break
+            case .tuner(let settings, let freezeAfter):
+                try router.startTuner(settings)
+                self.freezeAfter = freezeAfter
+            case .evolution:
+                // What the published one turns.
+                let weights: [Knob] = policy == .gorgo ? [.rttWeight, .queuedWeight] : [.decodeWeight, .othersWeight]
+                evolution = EvolutionStrategy(weights.map { ($0, router.value(of: $0)) }, seed: seed)
+            }
             self.index = index
             learnsFromAnswers = index != .unbounded
             predicts = true
@@ -74,6 +88,8 @@ final class Balancer {
         failuresInRow = Array(repeating: 0, count: count)
         isDown = Array(repeating: false, count: count)
     }
+
+    var tuner: TunerStatus { router.tunerStatus() }
 
     var needsForecast: Bool { rival?.needsForecast ?? false }
 
@@ -104,6 +120,8 @@ final class Balancer {
 
     func firstToken(_ placement: Placement, now: Nanoseconds) throws(RouterError) {
         try router.firstToken(placement.ticket, now: now)
+        guard let weights = evolution?.observe(firstToken: now.since(placement.routed).milliseconds) else { return }
+        for (knob, value) in weights { try router.set(knob, to: value) }
     }
 
     /// `cachedTokens`: as the answer's usage says.
@@ -240,7 +258,11 @@ final class Balancer {
         let server = Int(decision.server.rawValue)
         let placement = Placement(
             server: server, ticket: ticket, matchedTokens: decision.matchedTokens,
-            uncachedTokens: decision.promptTokens - decision.matchedTokens)
+            uncachedTokens: decision.promptTokens - decision.matchedTokens, routed: now)
+        if freezeAfter > 0 {
+            freezeAfter -= 1
+            if freezeAfter == 0 { router.freezeTuner() }
+        }
         rival?.placed(placement, tokens, now: now)
         return placement
     }

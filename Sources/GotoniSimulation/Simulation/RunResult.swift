@@ -29,6 +29,8 @@ public struct RunResult: Sendable {
     public var work: [EngineWork]
     /// When the last request ended.
     public var end: Nanoseconds
+    /// Of the first balancer's tuner.
+    public var tuner: TunerStatus
     /// Events of the simulation; for its benchmark.
     public var events: Int
 }

@@ -148,7 +148,8 @@ public struct Simulation {
         }
         if let violation { throw SimulationError("\(spec.label): \(violation)") }
         return RunResult(
-            policy: spec, requests: results, work: engines.map(\.work), end: time, events: processed)
+            policy: spec, requests: results, work: engines.map(\.work), end: time,
+            tuner: balancers[0].tuner, events: processed)
     }
 
     /// What is wrong at the end, nil if nothing is: a request lost, a sum that does not hold.

@@ -111,6 +111,7 @@ struct ExplainAnswer: Decodable {
         var time: String?
         var policy: String
         var reason: String
+        var trial: Bool?
         var promptTokens: Int
         var chosen: String?
         var queueMs: Double

@@ -77,8 +77,12 @@ struct NodeClearCache: AsyncParsableCommand {
 
 struct NodeTune: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "tune", abstract: "What a node decides by, or other values from now on.")
+        commandName: "tune", abstract: "What a node decides by, other values from now on, or its tuner.",
+        discussion: TunerOrder.help)
 
+    @Argument(help: ArgumentHelp("An order for the tuner.", valueName: "start|status|freeze|rollback"))
+    var order: TunerOrder?
+    @OptionGroup var limits: TunerLimits
     @Option(help: ArgumentHelp("Milliseconds to prefill a token.", valueName: "X")) var msPerToken: Double?
     @Option(help: ArgumentHelp("What a running token costs beside a queued one.", valueName: "X"))
     var runningCostFactor: Double?
@@ -104,9 +108,16 @@ struct NodeTune: AsyncParsableCommand {
                 "\(now.runningThreshold)", now.queueEnabled ? "on" : "off",
             ]
         }
+        let tunerBody = try limits.body(of: order)
         let isChange =
             msPerToken != nil || runningCostFactor != nil || maxConcurrent != nil || runningThreshold != nil
             || queueEnabled != nil
+        if let order {
+            guard !isChange else { throw ValidationError("Give either an order for the tuner or values.") }
+            return try await options.show(
+                order.method, "/lb/tune/\(order.rawValue)", tunerBody, table: TunerAnswer.heading, leading: 8
+            ) { (_, answer: TunerAnswer) in [answer.row] }
+        }
         guard isChange else {
             return try await options.show(.get, "/lb/config", table: heading, leading: 2) {
                 (_, now: NodeConfigurationAnswer) in [row(now)]

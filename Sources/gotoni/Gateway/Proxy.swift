@@ -157,25 +157,45 @@ enum PolicyText {
 
 struct ProxyTune: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "tune", abstract: "The numbers of the cost model, or other ones from now on.",
+        commandName: "tune", abstract: "The numbers of the cost model, other ones from now on, or their tuner.",
         discussion: """
+            \(TunerOrder.help)
+
             Example:
               gotoni proxy tune --ms-per-token 0.094 queued_weight=0.5
+              gotoni proxy tune start --ttft-ms 1000 --itl-ms 50
+              gotoni proxy tune status
             """)
 
     @ParentCommand var proxy: Proxy
-    @Argument(help: ArgumentHelp("A knob and its value; without one all are shown.", valueName: "NAME=VALUE"))
-    var knobs: [KnobValue] = []
+    @Argument(
+        help: ArgumentHelp(
+            "A knob and its value, without one all are shown; or an order for the tuner.",
+            valueName: "NAME=VALUE|start|status|freeze|rollback"))
+    var words: [TuneWord] = []
 
     @Option(help: ArgumentHelp("As ms_per_token=X.", valueName: "X")) var msPerToken: Double?
     @Option(help: ArgumentHelp("As running_cost_factor=X.", valueName: "X")) var runningCostFactor: Double?
+    @OptionGroup var limits: TunerLimits
     @OptionGroup var options: ProxyOptions
 
     func run() async throws {
+        let orders = words.compactMap(\.order)
+        let body = try limits.body(of: orders.first)
+        guard let order = orders.first else { return try await turn() }
+        guard words.count == 1, msPerToken == nil, runningCostFactor == nil else {
+            throw ValidationError("Give either one order for the tuner or knobs.")
+        }
+        try await options.show(of: proxy, order.method, "/proxy/tune/\(order.rawValue)", body) {
+            (answer: TunerAnswer) in answer.text
+        }
+    }
+
+    private func turn() async throws {
         var wanted: [String: Double] = [:]
         let named = [("ms_per_token", msPerToken), ("running_cost_factor", runningCostFactor)]
         for (name, value) in named.compactMap({ name, value in value.map { (name, $0) } })
-            + knobs.map({ ($0.name, $0.value) })
+            + words.compactMap({ $0.knob.map { ($0.name, $0.value) } })
         {
             guard wanted.updateValue(value, forKey: name) == nil else {
                 throw ValidationError("\(name) is given twice.")
@@ -191,15 +211,17 @@ struct ProxyTune: AsyncParsableCommand {
     }
 }
 
-/// NAME=VALUE.
-struct KnobValue: ExpressibleByArgument {
-    var name: String
-    var value: Double
+/// NAME=VALUE, or an order for the tuner.
+struct TuneWord: ExpressibleByArgument {
+    var knob: (name: String, value: Double)?
+    var order: TunerOrder?
 
     init?(argument: String) {
+        order = TunerOrder(rawValue: argument)
+        if order != nil { return }
         let parts = argument.split(separator: "=", omittingEmptySubsequences: false)
         guard parts.count == 2, !parts[0].isEmpty, let value = Double(parts[1]), value.isFinite else { return nil }
-        (name, self.value) = (String(parts[0]), value)
+        knob = (String(parts[0]), value)
     }
 }
 
@@ -303,7 +325,7 @@ struct ProxyExplain: AsyncParsableCommand {
     private static func text(_ decision: ExplainAnswer.Decision) -> String {
         let beginning = [decision.time, decision.requestId].compactMap { $0 }.map { $0 + "  " }.joined()
         let title =
-            "\(beginning)\(decision.promptTokens) tokens to \(decision.chosen ?? "nobody") (\(decision.policy): \(decision.reason))"
+            "\(beginning)\(decision.promptTokens) tokens to \(decision.chosen ?? "nobody") (\(decision.policy): \(decision.reason)\(decision.trial == true ? ", weights on trial" : ""))"
             + (decision.ttftMs.map { ", waited \(decision.queueMs.text(0)) ms, TTFT \($0.text(0)) ms" } ?? "")
         // What was compared: predicted times, or the terms of the GORGO cost.
         let isPredicted = decision.policy == "predictive" && decision.candidates.allSatisfy { $0.predicted != nil }

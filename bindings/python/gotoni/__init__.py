@@ -24,6 +24,7 @@ from .errors import (
     UnknownNameError,
     UnknownParentError,
     UnknownServerError,
+    UntunableError,
 )
 from .results import (
     Candidate,
@@ -36,11 +37,14 @@ from .results import (
     ServerInfo,
     State,
     Stats,
+    TunedWeight,
+    TunerStatus,
     Verdict,
 )
 from .router import Router
 from .ticket import Ticket
 from .tokenizer import Tokenizer
+from .tuner import Tuner
 from .tuning import Knobs, knobs, policies
 
 __version__: str = gotoni_version().decode()
@@ -77,9 +81,13 @@ __all__ = [
     "Tokenizer",
     "TokenizerError",
     "Tokens",
+    "TunedWeight",
+    "Tuner",
+    "TunerStatus",
     "UnknownNameError",
     "UnknownParentError",
     "UnknownServerError",
+    "UntunableError",
     "Verdict",
     "key",
     "knobs",

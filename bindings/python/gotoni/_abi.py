@@ -79,6 +79,7 @@ GOTONI_E_SNAPSHOT = -15
 GOTONI_E_SNAPSHOT_VERSION = -16
 GOTONI_E_MEMORY = -17
 GOTONI_E_CORRUPT = -18
+GOTONI_E_UNTUNABLE = -19
 
 gotoni_status_text = _function("gotoni_status_text", c_char_p, _status)
 
@@ -209,6 +210,8 @@ class gotoni_decision(Structure):
     predicted_first_token_ns: _i64
     predicted_last_token_ns: _i64
     predicted_cost_ns: _i64
+    trial: _u32
+    reserved: _u32
 
 
 GOTONI_ELIGIBLE = 0
@@ -432,6 +435,54 @@ gotoni_knob_set = _function("gotoni_knob_set", _status, _router, c_uint32, c_dou
 gotoni_knob_get = _function("gotoni_knob_get", _status, _router, c_uint32, POINTER(c_double))
 gotoni_knob_info_get = _function("gotoni_knob_info_get", _status, c_uint32, POINTER(gotoni_knob_info))
 gotoni_knob_from_name = _function("gotoni_knob_from_name", _status, c_char_p, POINTER(c_uint32))
+
+# ===== Tuner
+
+GOTONI_TUNER_OFF = 0
+GOTONI_TUNER_WARMING = 1
+GOTONI_TUNER_COMPARING = 2
+GOTONI_TUNER_CONFIRMING = 3
+GOTONI_TUNER_CHECKING = 4
+GOTONI_TUNER_RESTING = 5
+GOTONI_TUNER_FROZEN = 6
+
+
+@_struct
+class gotoni_tuner_status(Structure):
+    struct_size: _u32
+    phase: _u32
+    first_token_limit_ms: _double
+    inter_token_limit_ms: _double
+    requests: _u64
+    ended: _u64
+    proposed: _u64
+    accepted: _u64
+    rejected: _u64
+    undecided: _u64
+    rolled_back: _u64
+    went_home: _u64
+    goodput: _double
+    spent: _double
+    rounds: _u64
+    difference: _double
+
+
+@_struct
+class gotoni_tuned_weight(Structure):
+    struct_size: _u32
+    knob: _u32
+    home: _double
+    incumbent: _double
+    trial: _double
+
+
+gotoni_tune_start = _function("gotoni_tune_start", _status, _router, c_double, c_double)
+gotoni_tune_freeze = _function("gotoni_tune_freeze", _status, _router)
+gotoni_tune_rollback = _function("gotoni_tune_rollback", _status, _router)
+gotoni_tune_status = _function("gotoni_tune_status", _status, _router, POINTER(gotoni_tuner_status))
+gotoni_tune_weights = _function(
+    "gotoni_tune_weights", _status, _router, POINTER(gotoni_tuned_weight), c_size_t, POINTER(c_size_t)
+)
 
 # ===== Statistics
 

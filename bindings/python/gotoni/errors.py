@@ -4,6 +4,7 @@ from ._abi import (
     GOTONI_E_BLOCK_SIZE,
     GOTONI_E_CAPACITY,
     GOTONI_E_CORRUPT,
+    GOTONI_E_UNTUNABLE,
     GOTONI_E_DUPLICATE_SERVER,
     GOTONI_E_MEMORY,
     GOTONI_E_NO_SERVER,
@@ -97,6 +98,10 @@ class CorruptError(GotoniError):
     """`Router.check` found an inconsistency: a defect, please report it."""
 
 
+class UntunableError(GotoniError):
+    """The policy in force has no weights to tune, or all are 0."""
+
+
 _CLASSES: dict[int, type[GotoniError]] = {
     GOTONI_E_ARGUMENT: ArgumentError,
     GOTONI_E_RANGE: RangeError,
@@ -115,6 +120,7 @@ _CLASSES: dict[int, type[GotoniError]] = {
     GOTONI_E_SNAPSHOT_VERSION: SnapshotError,
     GOTONI_E_MEMORY: OutOfMemoryError,
     GOTONI_E_CORRUPT: CorruptError,
+    GOTONI_E_UNTUNABLE: UntunableError,
 }
 
 

@@ -1,9 +1,18 @@
 """What the router tells: plain values, copied out of the library. Times are ns as integers, ms as floats."""
-from ctypes import Structure
+from ctypes import Structure, sizeof
 from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, Optional, TypeVar, get_args
 
-from ._abi import gotoni_candidate, gotoni_decision, gotoni_knob_info, gotoni_policy_name, gotoni_server_info
+from ._abi import (
+    gotoni_candidate,
+    gotoni_decision,
+    gotoni_knob_info,
+    gotoni_knob_info_get,
+    gotoni_policy_name,
+    gotoni_server_info,
+    gotoni_tuned_weight,
+    gotoni_tuner_status,
+)
 
 State = Literal["up", "draining", "down"]
 Verdict = Literal["eligible", "not_up", "at_limit", "excluded"]
@@ -120,6 +129,11 @@ class Decision:
     def eligible(self) -> int:
         """How many servers could have been chosen."""
         return self._row.eligible
+
+    @property
+    def trial(self) -> bool:
+        """The tuner decided with weights that are on trial."""
+        return bool(self._row.trial)
 
     def __repr__(self) -> str:
         return (
@@ -320,6 +334,56 @@ class KnobInfo:
     @classmethod
     def from_row(cls, row: gotoni_knob_info) -> "KnobInfo":
         return read(cls, row, name=row.name.decode(), unit=row.unit.decode(), meaning=row.meaning.decode())
+
+
+TunerPhase = Literal["off", "warming", "comparing", "confirming", "checking", "resting", "frozen"]
+TUNER_PHASES: tuple[TunerPhase, ...] = get_args(TunerPhase)
+
+
+@dataclass(frozen=True)
+class TunerStatus:
+    """What the tuner does, and what it has found."""
+
+    phase: TunerPhase
+    first_token_limit_ms: float
+    inter_token_limit_ms: float
+    requests: int
+    """Sent, and ended, since the start."""
+    ended: int
+    proposed: int
+    accepted: int
+    rejected: int
+    undecided: int
+    rolled_back: int
+    went_home: int
+    goodput: float
+    """Mean score of the last thousand requests, 0 to 1."""
+    spent: float
+    """What trials have cost, in requests that would have been good; below 0: gained."""
+    rounds: int
+    """Of the test that runs."""
+    difference: float
+    """By which the trial is ahead in it, in goodput."""
+
+    @classmethod
+    def from_row(cls, row: gotoni_tuner_status) -> "TunerStatus":
+        return read(cls, row, phase=TUNER_PHASES[row.phase])
+
+
+@dataclass(frozen=True)
+class TunedWeight:
+    """A weight as it was set, as the incumbent has it, and on trial."""
+
+    knob: str
+    home: float
+    incumbent: float
+    trial: float
+
+    @classmethod
+    def from_row(cls, row: gotoni_tuned_weight) -> "TunedWeight":
+        info = gotoni_knob_info(sizeof(gotoni_knob_info))
+        gotoni_knob_info_get(row.knob, info)
+        return read(cls, row, knob=info.name.decode())
 
 
 def _known(rtt_ns: int) -> Optional[int]:

@@ -56,11 +56,14 @@ from ._abi import (
     gotoni_snapshot_save,
     gotoni_stats,
     gotoni_stats_get,
+    gotoni_tune_weights,
+    gotoni_tuned_weight,
 )
 from ._inputs import Key, Tokens, address, array_address, as_key, keys, lend, request, u32, u64
 from .errors import ArgumentError, GotoniError, error_for
-from .results import STATES, Candidate, Decision, Match, PrefixStats, ServerInfo, State, Stats, read
+from .results import STATES, Candidate, Decision, Match, PrefixStats, ServerInfo, State, Stats, TunedWeight, read
 from .ticket import Ticket
+from .tuner import Tuner
 from .tuning import Knobs, policy_number
 
 _DECISION_SIZE = sizeof(gotoni_decision)
@@ -388,6 +391,20 @@ class Router:
     def knobs(self) -> Knobs:
         """The tunable numbers by name: `router.knobs['ms_per_token'] = 0.1`."""
         return Knobs(self)
+
+    @property
+    def tuner(self) -> Tuner:
+        """Looks for better weights of the policy while requests are served: `router.tuner.start()`."""
+        return Tuner(self)
+
+    def _tuned_weights(self) -> list[TunedWeight]:
+        def ask(rows: Any, *rest: Any) -> int:
+            rows[0].struct_size = sizeof(gotoni_tuned_weight)
+            return gotoni_tune_weights(self._handle, rows, *rest)
+
+        status, (rows,) = _fill(ask, gotoni_tuned_weight)
+        self._check(status)
+        return [TunedWeight.from_row(row) for row in rows]
 
     # ===== Statistics
 

@@ -27,6 +27,7 @@ KINDS = {
     "SNAPSHOT_VERSION": (gotoni.SnapshotError, gotoni.GotoniError),
     "MEMORY": (gotoni.OutOfMemoryError, MemoryError),
     "CORRUPT": (gotoni.CorruptError, gotoni.GotoniError),
+    "UNTUNABLE": (gotoni.UntunableError, gotoni.GotoniError),
 }
 
 

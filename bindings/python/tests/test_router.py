@@ -385,3 +385,41 @@ def test_the_same_seed_and_calls_give_the_same_decisions() -> None:
 
 def test_the_version_is_that_of_the_library() -> None:
     assert gotoni.__version__ == "0.1.0"
+
+
+# ===== Tuner
+
+
+def test_the_tuner_is_started_frozen_and_rolled_back(router: gotoni.Router, clock: Clock) -> None:
+    tuner = router.tuner
+    assert tuner.status().phase == "off" and tuner.weights() == []
+    tuner.start(first_token_limit_ms=1000, inter_token_limit_ms=50)
+    status = tuner.status()
+    assert (status.phase, status.first_token_limit_ms, status.inter_token_limit_ms) == ("warming", 1000, 50)
+    assert [weight.knob for weight in tuner.weights()] == [
+        "rtt_weight", "queued_weight", "running_cost_factor", "eviction_weight",
+    ]
+    assert all(weight.home == weight.incumbent == weight.trial == router.knobs[weight.knob] for weight in tuner.weights())
+    trials = 0
+    for session in range(1000):
+        ticket = router.route(range(64), session=session)
+        trials += ticket.trial
+        clock.advance_ms(100)
+        ticket.first_token()
+        ticket.finish("ok")
+    status = tuner.status()
+    assert (status.requests, status.ended) == (1000, 1000)
+    assert status.phase != "warming" and status.goodput > 0.9 and 100 < trials < 500
+    tuner.freeze()
+    assert tuner.status().phase == "frozen"
+    tuner.rollback()
+    assert all(weight.home == weight.incumbent for weight in tuner.weights())
+
+
+def test_what_has_no_weights_cannot_be_tuned(router: gotoni.Router) -> None:
+    router.policy = "random"
+    with pytest.raises(gotoni.UntunableError, match="gorgo or predictive"):
+        router.tuner.start()
+    router.policy = "gorgo"
+    with pytest.raises(gotoni.RangeError):
+        router.tuner.start(first_token_limit_ms=0)

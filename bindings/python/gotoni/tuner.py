@@ -1,0 +1,40 @@
+"""The tuner of a router: better weights of its policy, looked for while requests are served."""
+from ctypes import sizeof
+from typing import TYPE_CHECKING
+
+from ._abi import gotoni_tune_freeze, gotoni_tune_rollback, gotoni_tune_start, gotoni_tune_status, gotoni_tuner_status
+from .results import TunedWeight, TunerStatus
+
+if TYPE_CHECKING:
+    from .router import Router
+
+
+class Tuner:
+    """`router.tuner.start()` looks for better weights of the policies gorgo and predictive, without serving worse.
+
+    It learns from `Ticket.first_token`, `Ticket.observe_output_tokens` and how tickets end. Only `start` can fail."""
+
+    def __init__(self, router: "Router") -> None:
+        self._router = router
+
+    def start(self, *, first_token_limit_ms: float = 2000.0, inter_token_limit_ms: float = 100.0) -> None:
+        """Begins, or goes on after `freeze`. The limits say what a good request keeps within."""
+        self._router._call(gotoni_tune_start, first_token_limit_ms, inter_token_limit_ms)
+
+    def freeze(self) -> None:
+        """Keeps the weights of now until `start`."""
+        self._router._call(gotoni_tune_freeze)
+
+    def rollback(self) -> None:
+        """Back to the weights that were set, until `start`."""
+        self._router._call(gotoni_tune_rollback)
+
+    def status(self) -> TunerStatus:
+        """What it does, and what it has found."""
+        row = gotoni_tuner_status(sizeof(gotoni_tuner_status))
+        self._router._call(gotoni_tune_status, row)
+        return TunerStatus.from_row(row)
+
+    def weights(self) -> list[TunedWeight]:
+        """The weights that are tuned; none while the tuner is off."""
+        return self._router._tuned_weights()
