@@ -685,9 +685,11 @@ gotoni_status gotoni_stats_get(gotoni_router *router, gotoni_stats *stats);
 /* ===== Snapshot ===================================================================================== */
 
 /* A snapshot carries what would be slow to learn again: servers, round trip times, policy, knobs, the
- * generator's state and the whole prefix trie with its order of use. It leaves out tickets (requests die
- * with their process), counters, metrics, learned speeds and the KV-event names. Format: little-endian, versioned, checked
- * by XXH3-64. It is portable between machines; load one only from where you would load a program from. */
+ * generator's state, the whole prefix trie with its order of use, and the speeds learned from answers with
+ * what they are computed from. It leaves out tickets (requests die with their process), counters, metrics and
+ * the KV-event names. Format: little-endian, versioned, checked by XXH3-64. It is portable between machines;
+ * load one only from where you would load a program from. The version before, 2, has no learned speeds; it is
+ * read too, and speeds are then learned again. */
 
 /* Writes a snapshot into `buffer`. *size receives the bytes needed, also when they do not fit (BUFFER), so
  * a NULL buffer of capacity 0 asks for the size.

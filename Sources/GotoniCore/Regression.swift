@@ -100,4 +100,33 @@ struct Regression<let n: Int>: BitwiseCopyable {
     }
 
     private static var sweeps: Int { 40 }
+
+    // MARK: Snapshot
+
+    /// Of the gram the lower triangle, row after row: the other is its mirror.
+    func write(_ out: inout ByteWriter) {
+        for i in 0..<n {
+            for j in 0...i { out.put(gram[i][j]) }
+        }
+        for i in 0..<n { out.put(moment[i]) }
+        out.put(weight)
+        out.put(scale)
+    }
+
+    /// Errors: snapshot (no observations give these numbers).
+    init(_ input: inout ByteReader) throws(RouterError) {
+        self.init()
+        let most = Double.greatestFiniteMagnitude
+        for i in 0..<n {
+            for j in 0...i { gram[i][j] = try input.getDouble(in: (i == j ? 0 : -most)...most) }
+        }
+        for i in 0..<n { moment[i] = try input.getDouble(in: -most...most) }
+        // A sum that forgets ends at `memory`, but for rounding.
+        weight = try input.getDouble(in: 0...Self.memory + 1)
+        scale = try input.getDouble(in: 0...most)
+        // Sums of products (Cauchy and Schwarz), but for rounding.
+        for i in 0..<n {
+            for j in 0..<i where gram[i][j] * gram[i][j] > gram[i][i] * gram[j][j] * (1 + 1e-9) { throw .snapshot }
+        }
+    }
 }

@@ -1,7 +1,7 @@
 import CXXHash
 
 // What would be slow to learn again, as bytes: servers with their round trip times, policy, knobs, the generator's
-// state, and the prefix trie with its orders of use. Little-endian:
+// state, the prefix trie with its orders of use, and what answers have taught of speeds. Little-endian:
 //
 //     magic u64 · version u32 · block tokens u32 · total bytes u64
 //     policy u32 · knobs u32, then a double each · generator u64 · turn u64
@@ -10,11 +10,19 @@ import CXXHash
 //     nodes u32, newest first (so parents come before children), then each: parent's number u32 (0 root) · blocks u32
 //                             · digests, 6 bytes each
 //     per server: holdings u32, then the node numbers u32, newest first
+//     tokens of an answer double · answers double · speed of all servers
+//     per server: observed u32, and if 1 its speed
 //     XXH3-64 of all that u64
+//
+// A speed: coefficients of the first token, 5 doubles · of decoding, 2 · first tokens u64 · mean, bias, error and doubt, a
+// double each · regressions of 5 and of 2 features. A regression of n: gram, n(n+1)/2 doubles · moment, n · weight · scale.
+//
+// Version 2 ends before the tokens of an answer. It is still read: a new program then learns speeds, but keeps prefixes.
 
 extension Router {
     private static let magic: UInt64 = 0x0A0D_494E_4F54_4F47  // "GOTONI\r\n"
-    private static let version: UInt32 = 2
+    private static let version: UInt32 = 3
+    private static let versionWithoutSpeeds: UInt32 = 2
     private static let headerBytes = 24
     private static let checksumBytes = 8
 
@@ -48,6 +56,7 @@ extension Router {
         for slot in 0..<servers.highWater where servers[Slot(slot)].isUsed {
             trie.writeHoldings(Slot(slot), &out, numbers)
         }
+        writeSpeeds(&out)
     }
 
     private func writeServers(_ out: inout ByteWriter) {
@@ -66,15 +75,21 @@ extension Router {
         }
     }
 
+    private func writeSpeeds(_ out: inout ByteWriter) {
+        servers.speeds.writeFleet(&out)
+        for slot in 0..<servers.highWater where servers[Slot(slot)].isUsed { servers.speeds.write(Slot(slot), &out) }
+    }
+
     /// Replaces the state by a snapshot's. Open tickets end. On any error the router is as it was.
     /// Errors: snapshot, snapshotVersion, capacity, memory.
     public mutating func load(from source: UnsafeRawBufferPointer, now: Nanoseconds) throws(RouterError) {
         advance(to: now)
-        var input = try checkedBody(source)
+        var (version, input) = try checkedBody(source)
         var fresh = try Router(configuration)
         fresh.now = self.now
         do throws(RouterError) {
             try fresh.read(&input)
+            if version > Self.versionWithoutSpeeds { try fresh.servers.readSpeeds(&input) }
         } catch {
             // A full bound and missing memory are what they are; anything else says that the bytes are wrong.
             throw error == .capacity || error == .memory ? error : .snapshot
@@ -97,11 +112,12 @@ extension Router {
         (policy, tuning, chance) = (fresh.policy, fresh.tuning, fresh.chance)
     }
 
-    /// Checks header and checksum; gives what lies between.
-    private func checkedBody(_ source: UnsafeRawBufferPointer) throws(RouterError) -> ByteReader {
+    /// Checks header and checksum; gives the version, and what lies between.
+    private func checkedBody(_ source: UnsafeRawBufferPointer) throws(RouterError) -> (UInt32, ByteReader) {
         var header = ByteReader(source)
         guard try header.get(UInt64.self) == Self.magic else { throw .snapshot }
-        guard try header.get(UInt32.self) == Self.version else { throw .snapshotVersion }
+        let version = try header.get(UInt32.self)
+        guard (Self.versionWithoutSpeeds...Self.version).contains(version) else { throw .snapshotVersion }
         let blockTokens = try header.get(UInt32.self)
         guard try header.get(UInt64.self) == UInt64(source.count), header.left >= Self.checksumBytes else {
             throw .snapshot
@@ -110,7 +126,7 @@ extension Router {
         let checksum = UInt64(littleEndian: source.loadUnaligned(fromByteOffset: end, as: UInt64.self))
         guard XXH3_64bits(source.baseAddress, end) == checksum else { throw .snapshot }
         guard blockTokens == UInt32(configuration.blockTokens) else { throw .snapshotVersion }
-        return ByteReader(UnsafeRawBufferPointer(rebasing: source[Self.headerBytes..<end]))
+        return (version, ByteReader(UnsafeRawBufferPointer(rebasing: source[Self.headerBytes..<end])))
     }
 
     private mutating func read(_ input: inout ByteReader) throws(RouterError) {

@@ -105,9 +105,10 @@ public struct ServerInfo: Sendable {
 
     /// What its answers have taught; before the first one, what the other servers' have. Milliseconds.
     public struct Learned: Equatable, Sendable, BitwiseCopyable {
-        /// First tokens that were compared with what was predicted; of the last 200 the mean of observed less predicted, and
-        /// its mean size.
+        /// First tokens that were compared with what was predicted; of the last 200 the mean time from decision to first token,
+        /// the mean of observed less predicted, and its mean size.
         public var predictions: UInt64 = 0
+        public var mean = 0.0
         public var bias = 0.0
         public var error = 0.0
         /// Of every request, besides its round trip.

@@ -154,6 +154,15 @@ struct ServerTable: ~Copyable {
         if predicts { reprice(slot) }
     }
 
+    /// What was learned, of a snapshot: of all servers, then of each. Errors: snapshot.
+    mutating func readSpeeds(_ input: inout ByteReader) throws(RouterError) {
+        try speeds.readFleet(&input)
+        for slot in 0..<highWater {
+            try speeds.read(Slot(slot), &input)
+            reprice(Slot(slot))
+        }
+    }
+
     private mutating func reprice(_ slot: Slot) {
         let before = standing[Int(slot)]
         let price = standingCost(slot)

@@ -49,20 +49,30 @@ struct Speed: BitwiseCopyable {
         for i in 0..<5 { sum += firstToken[i] * features[i] }
         return sum
     }
+
+    /// No coefficient is longer, in milliseconds; in nanoseconds for a token it still is an integer. NaN is not short.
+    static let longest = 1e15
+
+    fileprivate var isTime: Bool {
+        for i in 0..<5 where !(0...Self.longest).contains(firstToken[i]) { return false }
+        for i in 0..<2 where !(0...Self.longest).contains(decode[i]) { return false }
+        return true
+    }
 }
 
 /// The speed of one server, or of all together, as answers have taught.
 struct LearnedSpeed: BitwiseCopyable {
     fileprivate(set) var speed = Speed()
-    /// First tokens observed.
+    /// First tokens observed, and after how long the last of them came, their mean.
     fileprivate(set) var observations: UInt64 = 0
+    fileprivate(set) var mean = 0.0
     /// Observed less predicted, the mean of the last; and its size.
     fileprivate(set) var bias = 0.0
     fileprivate(set) var error = 0.0
     /// By how much its predictions may be off because few were observed: the standard error of a mean.
     fileprivate(set) var doubt = 0.0
 
-    /// Of the means of bias and error.
+    /// Of the means.
     private static let memory = 200.0
     /// The largest doubt, milliseconds.
     static let mostDoubt = 250.0
@@ -70,6 +80,7 @@ struct LearnedSpeed: BitwiseCopyable {
     fileprivate mutating func note(observed: Double, predicted: Double) {
         observations += 1
         let share = 1 / min(Double(observations), Self.memory)
+        mean += (observed - mean) * share
         bias += (observed - predicted - bias) * share
         error += ((observed - predicted).magnitude - error) * share
         let counted = min(Double(observations), Regression<5>.memory)
@@ -105,14 +116,17 @@ struct Evidence: BitwiseCopyable {
 
     /// Nothing is gained by more work: no coefficient is negative.
     func speed(prior: Speed, _ trust: Trust) -> Speed {
-        guard firstToken.weight > 0 || decode.weight > 0 else { return prior }
+        if isEmpty { return prior }
         var speed = Speed()
         speed.firstToken = firstToken.nonNegativeSolution(prior: prior.firstToken, trust: trust.firstToken)
         speed.decode = decode.nonNegativeSolution(prior: prior.decode, trust: trust.decode)
         // Prefill takes some time, or no backlog would be any.
         speed.firstToken[1] = max(speed.firstToken[1], prior.firstToken[1] / 1_000)
-        return speed
+        // Sums too large to be solved teach nothing.
+        return speed.isTime ? speed : prior
     }
+
+    fileprivate var isEmpty: Bool { firstToken.weight == 0 && decode.weight == 0 }
 }
 
 /// The speed of every server. One that has answered little is believed to be like all others, and these like what the knobs
@@ -193,7 +207,8 @@ struct Speeds: ~Copyable {
     func learned(_ slot: Slot) -> ServerInfo.Learned {
         let (model, speed) = (servers[Int(slot)], speed(slot))
         var learned = ServerInfo.Learned()
-        (learned.predictions, learned.bias, learned.error) = (model.observations, model.bias, model.error)
+        (learned.predictions, learned.mean) = (model.observations, model.mean)
+        (learned.bias, learned.error) = (model.bias, model.error)
         learned.overhead = speed.overhead
         learned.prefillPerToken = speed.prefill(requests: 0) / 1_000
         learned.readingPerToken = speed.reading / 1_000
@@ -201,5 +216,85 @@ struct Speeds: ~Copyable {
         learned.decode = speed.decode(requests: 0)
         learned.decodePerRequest = speed.decodePerRequest
         return learned
+    }
+}
+
+// MARK: Snapshot
+
+extension LearnedSpeed {
+    /// The speed too, though evidence gives one: this is of when the server was last observed, with all servers' speed of then.
+    fileprivate func write(_ out: inout ByteWriter) {
+        for i in 0..<5 { out.put(speed.firstToken[i]) }
+        for i in 0..<2 { out.put(speed.decode[i]) }
+        out.put(observations)
+        out.put(mean)
+        out.put(bias)
+        out.put(error)
+        out.put(doubt)
+    }
+
+    /// Errors: snapshot.
+    fileprivate init(_ input: inout ByteReader) throws(RouterError) {
+        self.init()
+        for i in 0..<5 { speed.firstToken[i] = try input.getDouble(in: 0...Speed.longest) }
+        for i in 0..<2 { speed.decode[i] = try input.getDouble(in: 0...Speed.longest) }
+        observations = try input.get(UInt64.self)
+        // It must be possible to count on.
+        guard observations <= .max / 2 else { throw .snapshot }
+        // Nothing observed or predicted comes near, and what is computed with it stays a number.
+        let most = 1e100
+        mean = try input.getDouble(in: 0...most)
+        bias = try input.getDouble(in: -most...most)
+        error = try input.getDouble(in: 0...most)
+        doubt = try input.getDouble(in: 0...Self.mostDoubt)
+    }
+}
+
+extension Evidence {
+    fileprivate func write(_ out: inout ByteWriter) {
+        firstToken.write(&out)
+        decode.write(&out)
+    }
+
+    /// Errors: snapshot.
+    fileprivate init(_ input: inout ByteReader) throws(RouterError) {
+        self.init()
+        firstToken = try Regression(&input)
+        decode = try Regression(&input)
+    }
+}
+
+extension Speeds {
+    /// Of all servers together.
+    func writeFleet(_ out: inout ByteWriter) {
+        out.put(outputTokens)
+        out.put(answers)
+        fleet.write(&out)
+        fleetEvidence.write(&out)
+    }
+
+    /// Errors: snapshot.
+    mutating func readFleet(_ input: inout ByteReader) throws(RouterError) {
+        outputTokens = try input.getDouble(in: 0...Double(UInt32.max))
+        answers = try input.getDouble(in: 0...Regression<2>.memory)
+        fleet = try LearnedSpeed(&input)
+        fleetEvidence = try Evidence(&input)
+    }
+
+    func write(_ slot: Slot, _ out: inout ByteWriter) {
+        let isKnown = !evidence[Int(slot)].isEmpty
+        out.put(UInt32(isKnown ? 1 : 0))
+        guard isKnown else { return }
+        servers[Int(slot)].write(&out)
+        evidence[Int(slot)].write(&out)
+    }
+
+    /// Of a server that has nothing learned yet. Errors: snapshot.
+    mutating func read(_ slot: Slot, _ input: inout ByteReader) throws(RouterError) {
+        let known = try input.get(UInt32.self)
+        guard known <= 1 else { throw .snapshot }
+        guard known == 1 else { return }
+        servers[Int(slot)] = try LearnedSpeed(&input)
+        evidence[Int(slot)] = try Evidence(&input)
     }
 }

@@ -19,7 +19,11 @@ static gotoni_router *experienced_router(void) {
     OK(gotoni_server_mark(router, 3, GOTONI_SERVER_DRAINING, 0));
     OK(gotoni_policy_set(router, GOTONI_POLICY_POWER_OF_TWO));
     OK(gotoni_knob_set(router, GOTONI_KNOB_MS_PER_TOKEN, 0.5));
-    for (int i = 0; i < 3; i += 1) OK(gotoni_finish(router, route(router, tokens, 96, 0).ticket, GOTONI_FINISH_OK, 0));
+    for (uint64_t now = 0; now < 3; now += 1) { /* answers of 30 ms, the first token after 20 of them */
+        uint64_t ticket = route(router, tokens, 96, now * SECOND).ticket;
+        OK(gotoni_first_token(router, ticket, now * SECOND + 20 * MILLISECOND));
+        OK(gotoni_finish(router, ticket, GOTONI_FINISH_OK, now * SECOND + 30 * MILLISECOND));
+    }
     return router;
 }
 
@@ -36,8 +40,8 @@ static void check_same_decisions(gotoni_router *one, gotoni_router *other) {
         fill(tokens, 48, 0);
         fill(tokens + 48, 48, i % 11 * 500);
         if (i % 20 == 0) {
-            OK(gotoni_policy_set(one, 1 + i / 20 % 8));
-            OK(gotoni_policy_set(other, 1 + i / 20 % 8));
+            OK(gotoni_policy_set(one, 1 + i / 20 % 9));
+            OK(gotoni_policy_set(other, 1 + i / 20 % 9));
         }
         gotoni_decision a = route(one, tokens, 96, i), b = route(other, tokens, 96, i);
         EQUAL(a.server, b.server);
@@ -64,6 +68,35 @@ static void a_loaded_router_decides_as_the_saved_one(void) {
     check_same_decisions(saved, loaded);
     end(saved);
     end(loaded);
+}
+
+static void a_loaded_router_predicts_as_the_saved_one(void) {
+    gotoni_router *saved = experienced_router(), *loaded = router_with(0), *fresh = router_with(4);
+    size_t size = save(saved, bytes), count;
+    OK(gotoni_snapshot_load(loaded, bytes, size, 0));
+    uint32_t tokens[96];
+    fill(tokens, 96, 500000);
+    gotoni_request request = request_of(tokens, 96);
+    gotoni_candidate before[4] = { { .struct_size = sizeof *before } }, after[4] = { { .struct_size = sizeof *after } };
+    gotoni_candidate untaught[4] = { { .struct_size = sizeof *untaught } };
+    gotoni_decision decision = { .struct_size = sizeof decision };
+    OK(gotoni_explain(saved, &request, 3 * SECOND, before, 4, &count, &decision));
+    OK(gotoni_explain(loaded, &request, 3 * SECOND, after, 4, &count, &decision));
+    OK(gotoni_explain(fresh, &request, 3 * SECOND, untaught, 4, &count, &decision));
+    for (size_t i = 0; i < 4; i += 1) {
+        EQUAL(after[i].predicted_network_ns, before[i].predicted_network_ns);
+        EQUAL(after[i].predicted_prefill_ns, before[i].predicted_prefill_ns);
+        EQUAL(after[i].predicted_decode_ns, before[i].predicted_decode_ns);
+        EQUAL(after[i].predicted_doubt_ns, before[i].predicted_doubt_ns);
+        EQUAL(after[i].predicted_cost_ns, before[i].predicted_cost_ns);
+        CHECK(before[i].predicted_decode_ns != untaught[i].predicted_decode_ns);
+        gotoni_server_info one = info_of(saved, i + 1, 3 * SECOND), other = info_of(loaded, i + 1, 3 * SECOND);
+        EQUAL(other.predictions, one.predictions);
+        CHECK(other.prediction_error_ms == one.prediction_error_ms && other.decode_ms == one.decode_ms);
+    }
+    end(saved);
+    end(loaded);
+    end(fresh);
 }
 
 static void saving_a_loaded_router_gives_the_same_bytes(void) {
@@ -168,8 +201,10 @@ static void use(gotoni_router *router) {
     fill(tokens, 96, 0);
     gotoni_request request = request_of(tokens, 96);
     gotoni_decision decision = { .struct_size = sizeof decision };
-    if (gotoni_route(router, &request, 0, &decision) == GOTONI_OK)
-        OK(gotoni_finish(router, decision.ticket, GOTONI_FINISH_OK, 0));
+    if (gotoni_route(router, &request, 0, &decision) == GOTONI_OK) {
+        OK(gotoni_first_token(router, decision.ticket, MILLISECOND));
+        OK(gotoni_finish(router, decision.ticket, GOTONI_FINISH_OK, 2 * MILLISECOND));
+    }
     OK(gotoni_router_check(router));
 }
 
@@ -271,6 +306,7 @@ static void wrong_arguments_are_refused(void) {
 
 int main(void) {
     TEST(a_loaded_router_decides_as_the_saved_one);
+    TEST(a_loaded_router_predicts_as_the_saved_one);
     TEST(saving_a_loaded_router_gives_the_same_bytes);
     TEST(loading_replaces_what_was_there);
     TEST(open_tickets_end_when_a_snapshot_is_loaded);

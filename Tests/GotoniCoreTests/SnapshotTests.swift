@@ -27,8 +27,31 @@ import Testing
         }
         try test.router.set(.runningCostFactor, to: 0.7)
         var prompts = Prompts(blockTokens: 1)
-        for _ in 0..<requests { _ = try test.serve(prompts.next(&random)) }
+        for _ in 0..<requests { try answer(prompts.next(&random), by: test, &random) }
         return test
+    }
+
+    /// Routes a prompt; most answers stream, and teach how fast the server is.
+    private func answer(
+        _ prompt: [UInt32], by test: RouterUnderTest, excluding: [UInt64] = [], _ random: inout SplitMix64
+    ) throws {
+        let ticket = try #require(try test.route(prompt, excluding: excluding).ticket)
+        if random.chance(80) {
+            test.wait(milliseconds: Double(random.pick(1...800)))
+            try test.router.firstToken(ticket, now: test.now)
+            if random.chance(50) {
+                try test.router.observeOutputTokens(ticket, UInt64(random.pick(1...500)), now: test.now)
+            }
+            test.wait(milliseconds: Double(random.pick(1...3_000)))
+        }
+        try test.router.finish(ticket, .ok, now: test.now)
+    }
+
+    /// The same bytes with a right length and checksum.
+    private func signed(_ body: [UInt8]) -> [UInt8] {
+        var bytes = body
+        bytes.replaceSubrange(16..<24, with: withUnsafeBytes(of: UInt64(body.count + 8).littleEndian) { Array($0) })
+        return bytes + withUnsafeBytes(of: Key.of(bytes.span.bytes).littleEndian) { Array($0) }
     }
 
     @Test func decisionsGoOnAsIfNothingHadHappened() throws {
@@ -46,6 +69,101 @@ import Testing
             #expect(try after.router.violation() == nil)
             #expect(try save(before) == save(after), "two routers that did the same are the same bytes")
         }
+    }
+
+    /// Of servers that were observed much, little and never; bit for bit, and also after they have learned on.
+    @Test func predictionsAreWhatTheyWere() throws {
+        for seed in Seeds.sequence(100) {
+            var random = SplitMix64(seed: seed)
+            var prompts = Prompts(blockTokens: 1)
+            let before = try populated(seed: seed, requests: random.pick(0...60))
+            before.router.setPolicy(.predictive)
+            for id in UInt64(13)...14 { try before.router.add(ServerConfiguration(id: ServerID(id)), now: before.now) }
+            for _ in 0..<random.pick(0...60) {
+                try answer(prompts.next(&random), by: before, excluding: [13, 14], &random)
+            }
+            if random.chance(30) { try before.router.set(.learning, to: 0) }
+            if random.chance(30) { try before.router.set(.msPerToken, to: Double(random.pick(1...100)) / 100) }
+            let after = try RouterUnderTest(RouterUnderTest.small())
+            try load(try save(before), into: after)
+            after.now = before.now
+            for round in 0..<20 {
+                for id in UInt64(1)...14 {
+                    let one = try before.router.info(ServerID(id), now: before.now).learned
+                    let other = try after.router.info(ServerID(id), now: after.now).learned
+                    #expect(one == other, "seed \(seed)")
+                }
+                let prompt = prompts.next(&random)
+                let (rows, other) = (try before.explain(prompt).rows, try after.explain(prompt).rows)
+                #expect(rows.count == 14 && rows.map(\.prediction) == other.map(\.prediction), "seed \(seed)")
+                var same = random
+                try answer(prompt, by: before, &random)
+                try answer(prompt, by: after, &same)
+                if round == 10 {
+                    for test in [before, after] { try test.router.set(.learning, to: 1) }
+                }
+            }
+            #expect(try after.router.violation() == nil && save(before) == save(after), "seed \(seed)")
+        }
+    }
+
+    /// The version before has all but the speeds.
+    @Test func withoutSpeedsTheyAreLearnedAgain() throws {
+        let test = try RouterUnderTest(RouterUnderTest.small(), servers: 3)
+        for server in UInt64(1)...3 { try test.insert([7, 8, UInt32(server)], on: server) }
+        let bytes = try save(test)
+        // Of nothing learned: 43 numbers of all servers, and of each that there are none.
+        var older = Array(bytes.dropLast(8 + 43 * 8 + 3 * 4))
+        older[8] = 2
+        let loaded = try RouterUnderTest(RouterUnderTest.small())
+        try load(signed(older), into: loaded)
+        #expect(try loaded.match([7, 8, 3]) == test.match([7, 8, 3]) && loaded.router.violation() == nil)
+        let learned = try loaded.router.info(ServerID(1), now: loaded.now).learned
+        #expect(learned.prefillPerToken == 0.094 && learned.predictions == 0)
+        #expect(try save(loaded) == bytes)
+        for version in [UInt8(0), 1, 4, 255] {
+            older[8] = version
+            #expect(throws: RouterError.snapshotVersion) { try load(signed(older), into: loaded) }
+        }
+        older[8] = 3
+        #expect(throws: RouterError.snapshot) { try load(signed(older), into: loaded) }
+    }
+
+    /// Every number of what was learned that no answers can give: too large, below zero, or none.
+    @Test func speedsThatNoAnswersTeachAreRefused() throws {
+        let test = try RouterUnderTest(RouterUnderTest.small(), servers: 1)
+        var random = SplitMix64(seed: 9)
+        for round in 0..<50 { try answer([UInt32(round)], by: test, &random) }
+        let body = Array(try save(test).dropLast(8))
+        let loaded = try RouterUnderTest(RouterUnderTest.small())
+        try load(signed(body), into: loaded)
+        // Behind the mean answer and the fleet's 41 numbers: that the server was observed, and its own 41.
+        let own = body.count - 41 * 8
+        func damaged(_ number: Int, _ value: UInt64) -> [UInt8] {
+            var bytes = body
+            let place = own + number * 8
+            bytes.replaceSubrange(place..<place + 8, with: withUnsafeBytes(of: value.littleEndian) { Array($0) })
+            return signed(bytes)
+        }
+        let nowhere = [Double.nan, .infinity, -.infinity].map(\.bitPattern)
+        for number in 0..<41 where number != 7 {
+            for value in nowhere {
+                #expect(throws: RouterError.snapshot, "number \(number)") {
+                    try load(damaged(number, value), into: loaded)
+                }
+            }
+        }
+        #expect(throws: RouterError.snapshot) { try load(damaged(7, .max), into: loaded) }
+        // Coefficients, mean, error, doubt, the gram's diagonals, weights and scales.
+        let notNegative = [0, 1, 2, 3, 4, 5, 6, 8, 10, 11, 12, 14, 17, 21, 26, 32, 33, 34, 36, 39, 40]
+        for number in notNegative {
+            #expect(throws: RouterError.snapshot, "number \(number)") {
+                try load(damaged(number, (-1.0).bitPattern), into: loaded)
+            }
+        }
+        // Off its diagonal the gram is no larger than that allows.
+        #expect(throws: RouterError.snapshot) { try load(damaged(13, 1e30.bitPattern), into: loaded) }
+        #expect(try save(loaded) == signed(body), "on any error the router is as it was")
     }
 
     @Test func everyFlippedByteIsAnError() throws {
@@ -76,9 +194,10 @@ import Testing
                 let index = random.pick(24...damaged.count - 1)
                 damaged[index] = random.chance(30) ? 0xFF : UInt8(truncatingIfNeeded: random.next())
             }
-            damaged += withUnsafeBytes(of: Key.of(damaged.span.bytes).littleEndian) { Array($0) }
-            // Some changes are to values that may be anything: then the router must be sound.
-            try? load(damaged, into: target)
+            // Some changes are to values that may be anything: then the router must be sound, and learn on.
+            try? load(signed(damaged), into: target)
+            target.router.setPolicy(.predictive)
+            for prompt in UInt32(0)..<2 { try? answer([prompt], by: target, &random) }
             if let broken = try target.router.violation() {
                 Issue.record("GOTONI_TEST_SEED=\(seed): \(broken)")
                 return

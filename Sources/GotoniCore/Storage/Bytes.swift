@@ -34,4 +34,11 @@ struct ByteReader {
     }
 
     mutating func getDouble() throws(RouterError) -> Double { Double(bitPattern: try get(UInt64.self)) }
+
+    /// Refuses what is outside the bounds; NaN is inside none.
+    mutating func getDouble(in bounds: ClosedRange<Double>) throws(RouterError) -> Double {
+        let value = try getDouble()
+        guard bounds.contains(value) else { throw .snapshot }
+        return value
+    }
 }

@@ -417,7 +417,7 @@ class Router:
     # ===== Snapshot
 
     def snapshot(self) -> bytes:
-        """What would be slow to learn again, as bytes: servers, round trip times, policy, knobs, prefixes."""
+        """What would be slow to learn again, as bytes: servers, round trips, policy, knobs, prefixes, learned speeds."""
         status, (data,) = _fill(lambda *out: gotoni_snapshot_save(self._handle, *out), c_char)
         self._check(status)
         return data

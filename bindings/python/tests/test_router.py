@@ -352,6 +352,23 @@ def test_a_snapshot_carries_what_was_learned(router: gotoni.Router) -> None:
             other.check()
 
 
+def test_a_snapshot_carries_learned_speeds(router: gotoni.Router) -> None:
+    prompt = range(500_000, 501_000)
+    untaught, _ = router.explain(prompt, now_ns=0)
+    for round in range(20):
+        now = round * 1_000_000_000
+        ticket = router.route(range(round * 100, round * 100 + 64), exclude=[3], now_ns=now)
+        ticket.first_token(now_ns=now + 70_000_000)
+        ticket.finish(now_ns=now + 90_000_000)
+    now = 20_000_000_000
+    with gotoni.Router() as other:
+        other.load_snapshot(router.snapshot(), now_ns=now)
+        before, _ = router.explain(prompt, now_ns=now)
+        assert other.explain(prompt, now_ns=now)[0] == before
+        assert all(row.predicted_decode_ns < old.predicted_decode_ns for row, old in zip(before, untaught))
+        assert other.server(1, now_ns=now) == router.server(1, now_ns=now)
+
+
 def test_a_damaged_snapshot_changes_nothing(router: gotoni.Router) -> None:
     router.insert(2, PROMPT)
     data = router.snapshot()
