@@ -32,7 +32,7 @@ import Testing
             _ = try router.explain(prompt, Request(), excluding: Span(), now: Nanoseconds(2)) { rows.append($0) }
             return try router.route(prompt, Request(), excluding: Span(), now: Nanoseconds(2))
         }
-        record.decision.decided(decision, rows)
+        record.decision.decided(decision, rows, now: Nanoseconds(2))
         change(&record)
         return record
     }

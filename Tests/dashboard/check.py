@@ -1,6 +1,7 @@
 """What the live page must do, looked at in a real browser. `check.py CHROMIUM OUT`; see run."""
 from __future__ import annotations
 
+import math
 import re
 import signal
 import sys
@@ -65,7 +66,7 @@ CONTRAST = """(() => {
 
 def the_file() -> None:
     page = PAGE.read_text()
-    check("file: below 60,000 bytes", len(page.encode()) < 60_000, len(page.encode()))
+    check("file: below 72,000 bytes", len(page.encode()) < 72_000, len(page.encode()))
     outside = [a for a in re.findall(r"(?:https?:)?//[\w.-]+\.\w+", page) if not a.endswith("www.w3.org")]
     same("file: names nothing outside", outside, [])
     risky = re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|DOMParser|localStorage|document\.cookie", page)
@@ -94,6 +95,8 @@ def figures(browser: Browser, mock: Mock, out: Path) -> None:
     same("figures: knobs", page.value("document.querySelector('#knobs').textContent.includes('rtt_prior_ms200')"), True)
     same("figures: title of the tab", page.value("document.title"), "2/5 up · gotoni proxy")
     the_line(page)
+    learned(page)
+    the_scatter(page)
     decisions(page)
     manners(page, mock)
     page.close()
@@ -123,6 +126,46 @@ def the_line(page: Page) -> None:
         const hit = (a, b) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 4 && b.top < a.bottom - 4;
         return boxes.flatMap((a, i) => boxes.slice(i + 1).map((b) => a.some(x => b.some(y => hit(x, y))))).filter(Boolean).length })()""")
     same("line: no mark covers another", overlaps, 0)
+
+
+def learned(page: Page) -> None:
+    same("learned: row of a server", row(page, 0, "#learned tbody"), ["us-east", "611", "21.4|21 % of 104", "+3.2", "73.1", "6.1", "2,106", "42 %"])
+    same("learned: errors of more than half are marked, in words and shape too", row(page, 1, "#learned tbody"),
+         ["tokyo", "71", "▲ 262.0|67 % of 391", "−148.3", "110.2", "18.0", "3,310", "77 %"])
+    same("learned: and no others", page.value("[...document.querySelectorAll('#learned .warned')].map(e => e.closest('tr').cells[0].innerText)"), ["tokyo"])
+    same("learned: before an answer there is no error, not one of 0", row(page, 4, "#learned tbody"),
+         ["new-node", "0", f"{DASH}|{DASH}", DASH, "75.2", "7.0", "2,203", "45 %"])
+
+
+def marks(page: Page) -> tuple[list[list[float]], list[list[float]]]:
+    """Where the dots and the crosses of the scatter stand, in pixels."""
+    found = page.value("['dots', 'crosses'].map(c => [...document.querySelector('#scatter .' + c).getAttribute('d').matchAll(/M([\\d.]+) ([\\d.]+)/g)].map(m => [+m[1], +m[2]]))")
+    return found[0], found[1]
+
+
+def the_scatter(page: Page) -> None:
+    dots, crosses = marks(page)
+    same("scatter: true predictions are dots, those off by more than half crosses, whole answers none", (len(dots), len(crosses)), (6, 1))
+    # The labelled ticks give the scale; the axis is logarithmic.
+    labels = page.value("[...document.querySelectorAll('#scatter text')].filter(t => /^[\\d,]+$/.test(t.textContent)).map(t => [t.getAttribute('text-anchor'), +t.textContent.replace(',', ''), +t.getAttribute('x'), +t.getAttribute('y')])")
+    across, up = ({n: x for anchor, n, x, _ in labels if anchor == "middle"}, {n: y - 4 for anchor, n, _, y in labels if anchor == "end"})
+    same("scatter: both axes have one scale", (sorted(across), sorted(up)), ([50, 100, 200, 500, 1000], [50, 100, 200, 500, 1000]))
+
+    def place(predicted: float, seen: float) -> tuple[float, float]:
+        def share(ms: float) -> float:
+            return math.log(ms / 50) / math.log(1000 / 50)
+        return across[50] + share(predicted) * (across[1000] - across[50]), up[50] + share(seen) * (up[1000] - up[50])
+    check("scatter: a point stands where the scale says", any(math.dist(place(497.5, 560.3), dot) < 0.3 for dot in dots), (place(497.5, 560.3), dots))
+    check("scatter: 356 predicted and 160 seen is the cross", math.dist(place(356.4, 160.0), crosses[0]) < 0.3, (place(356.4, 160.0), crosses))
+    same("scatter: counts", text(page, "#scatter-read"), "last 7 · × 1 off by more than half")
+    same("scatter: said in words", page.value("document.querySelector('#scatter').getAttribute('aria-label')"),
+         "Predicted and seen time to first token, last 7 · × 1 off by more than half")
+    point = "(t, x, y) => { const b = document.querySelector('#scatter').getBoundingClientRect(); document.querySelector('#scatter').dispatchEvent(new PointerEvent(t, { clientX: b.left + x, clientY: b.top + y })) }"
+    page.value(f"({point})('pointermove', {crosses[0][0] + 3}, {crosses[0][1] - 2})")
+    same("scatter: the pointer reads a point", text(page, "#scatter-read"), "tokyo: predicted 356 ms, seen 160 ms")
+    page.value(f"({point})('pointerleave', 0, 0)")
+    same("scatter: and lets it go", (text(page, "#scatter-read"), page.value("document.querySelector('#scatter .picked').getAttribute('visibility')")),
+         ("last 7 · × 1 off by more than half", "hidden"))
 
 
 def decisions(page: Page) -> None:
@@ -205,6 +248,8 @@ def moving(browser: Browser, mock: Mock, out: Path) -> None:
     page.wait("performance.now() > 59000")
     same("moving: at most twenty decisions", page.value("document.querySelectorAll('#decision-list li').length"), 20)
     curves = page.value("[...document.querySelectorAll('#ttft .curve')].map(c => (c.getAttribute('d').match(/[ML]/g) || []).length)")
+    dots, crosses = marks(page)
+    check("moving: the scatter keeps more than the page asks for, within its bound", 25 < len(dots) + len(crosses) <= 100, (len(dots), len(crosses)))
     check("moving: three curves, a point for each sample", len(curves) == 3 and min(curves) > 20 and len(set(curves)) == 1, curves)
     page.value("document.querySelector('#ttft').dispatchEvent(new PointerEvent('pointermove', { clientX: document.querySelector('#ttft').getBoundingClientRect().right - 150, clientY: 200 }))")
     check("moving: the pointer reads the curves", re.fullmatch(r".+ ago: p50 \d+ · p95 \d+ · p99 \d+ ms", text(page, "#ttft-read") or ""), text(page, "#ttft-read"))
@@ -257,6 +302,10 @@ def hostile(browser: Browser, mock: Mock, out: Path) -> None:
     check("hostile: a state that is no state is unknown", row(page, 0)[1].startswith("unknown") and row(page, 5)[1].startswith("up"), row(page, 0)[1])
     check("hostile: characters that turn text around are taken out", not page.value(r"/[\u202a-\u202e]/.test(document.body.innerText + document.querySelector('#line').getAttribute('aria-label'))"))
     same("hostile: no object was changed", page.value("[({}).polluted, Object.keys(Object.prototype).length]"), [None, 0])
+    same("hostile: what was learned is shown where it is a figure", row(page, 0, "#learned tbody")[1:4], ["12", f"1.5|{DASH} of {DASH}", DASH])
+    dots, crosses = marks(page)
+    inside = page.value("(() => { const b = document.querySelector('#scatter').viewBox.baseVal; return [b.width, b.height] })()")
+    check("hostile: points beyond all scales stand at the edge", len(dots) == 0 and len(crosses) == 6 and all(0 <= x <= inside[0] and 0 <= y <= inside[1] for x, y in crosses), (dots, crosses))
     same("hostile: long names widen nothing", page.value("[document.documentElement.scrollWidth, document.querySelector('#servers').scrollWidth <= 1240]"), [1280, True])
     page.screenshot(out / "hostile.png", whole=True)
     page.close()
@@ -267,7 +316,8 @@ def extremes(browser: Browser, mock: Mock, out: Path) -> None:
     live(page)
     page.wait("document.querySelector('#ttft').getAttribute('height')")
     same("empty: says that there are no servers and decisions", page.value("[...document.querySelectorAll('.empty')].filter(e => e.getClientRects().length).map(e => e.textContent.split('.')[0])"),
-         ["No servers yet", "No decisions yet"])
+         ["No servers yet", "Nothing learned yet", "No decisions yet"])
+    same("empty: the scatter says why it is", page.value("[document.querySelector('#scatter').textContent, document.querySelector('#learned').hidden]"), ["No requests yet", True])
     same("empty: percentiles of no requests are dashes, counts are 0", [text(page, "#" + i) for i in ("ttft-p50", "ttft-p99", "queue", "queue-oldest", "rps")],
          [DASH, DASH, "0", DASH, "0.0"])
     same("empty: tables without rows are not shown", page.value("[document.querySelector('#servers').hidden, document.querySelector('#detail').hidden]"), [True, True])
@@ -281,8 +331,17 @@ def extremes(browser: Browser, mock: Mock, out: Path) -> None:
     same("odd: fields of the wrong kind are dashes", row(page, 1), [f"(no name)|{DASH}", f"unknown|{DASH}", *[DASH] * 9, f"{DASH}|{DASH}", f"{DASH}|{DASH}"])
     same("odd: a true 0 is 0", row(page, 2)[2:11], ["0.2", "0 / 0", "0", "0", "0 %", "0 %", "0", "0", "0"])
     same("odd: very large figures", row(page, 3)[2:9], ["99,999.0", "999,999 / 1,000,000", DASH, DASH, "750 %", "100 %", "9,007,199,254,740,991"])
+    same("odd: what was learned, of the wrong kind", row(page, 1, "#learned tbody"), ["(no name)", DASH, f"{DASH}|{DASH}", *[DASH] * 5])
+    same("odd: nothing learned of a mean of 0 is no share", row(page, 3, "#learned tbody")[1:4], ["9,007,199,254,740,991", f"▲ 1,000,000,000,000.0|{DASH} of 0", "−1,000,000,000,000.0"])
     same("odd: header of nothing", [text(page, "#" + i) for i in ("policy", "uptime", "ms-per-token", "rps", "queue")], [DASH] * 5)
     same("odd: nothing to complain of", page.complaints(), [])
+    page.close()
+
+    page = browser.page(f"{mock.origin}/whole/dashboard")
+    live(page)
+    page.wait("document.querySelectorAll('#decision-list li').length === 8")
+    same("whole: the scatter says that no answer streamed", page.value("document.querySelector('#scatter').textContent"), "No streamed answers yet")
+    same("whole: nothing to complain of", page.complaints(), [])
     page.close()
 
     page = browser.page(f"{mock.origin}/many/dashboard")
@@ -376,6 +435,8 @@ def long_watch(page: Page, mock: Mock) -> None:
     check("long: ten minutes and more were polled", first["now"] > 660_000 and more > 20, (first, more))
     check("long: no node and no listener more", abs(last["nodes"] - first["nodes"]) < 60 and last["listeners"] - first["listeners"] < 30, (first, last))
     check("long: the heap does not grow", last["heap"] - first["heap"] < 600_000, (first, last))
+    dots, crosses = marks(page)
+    check("long: at most a hundred points", len(dots) + len(crosses) == 100, (len(dots), len(crosses)))
     check("long: samples are dropped after ten minutes", last["points"] <= 700 and page.value("Math.min(...document.querySelector('#ttft .curve').getAttribute('d').match(/[\\d.]+(?= )/g)) >= 43.9"), last)
     busy = sum(page.metric(name) for name in ("ScriptDuration", "LayoutDuration", "RecalcStyleDuration"))
     each = busy / mock.scenarios["long"].polls * 1000

@@ -73,6 +73,10 @@ class Scenario:
         for serial in range(self.polls + 12, max(-1, self.polls - 8), -1):
             decision = copy.deepcopy(shapes[serial * 5 % len(shapes)])
             decision["request_id"] = f"0af7651916cd43dd-{serial:06d}"
+            if decision["first_token_ms"]:   # no prompt and no answer is like the other
+                longer = 1.6 ** math.sin(serial * 3.3)
+                decision["predicted_first_token_ms"] = round(decision["predicted_first_token_ms"] * longer, 1)
+                decision["first_token_ms"] = round(decision["first_token_ms"] * longer * 1.3 ** math.sin(serial * 7.1), 1)
             decision["time"] = (start + timedelta(seconds=serial, milliseconds=123)).isoformat().replace("+00:00", "Z")
             decisions.append(decision)
         return {"decisions": decisions}
@@ -91,12 +95,21 @@ def many_servers() -> Scenario:
     return scenario
 
 
+def whole_answers() -> Scenario:
+    """Requests, but no answer streams: nothing is seen of first tokens."""
+    scenario = Scenario("whole", "world")
+    scenario.moving = False
+    for decision in scenario.explain["decisions"]:
+        decision["first_token_ms"] = None
+    return scenario
+
+
 def scenarios() -> dict[str, Scenario]:
     quiet = Scenario("quiet", "world")   # as the fixture says, poll after poll: figures can be compared
     quiet.moving = False
     found = [Scenario("world"), quiet, Scenario("empty"), Scenario("hostile"), Scenario("odd"), many_servers(),
              Scenario("guarded", "world", token=TOKEN), Scenario("leaving", "world"), Scenario("long", "world"),
-             Scenario("never", "world", mode="gone")]
+             Scenario("never", "world", mode="gone"), whole_answers()]
     return {scenario.name: scenario for scenario in found}
 
 

@@ -14,7 +14,7 @@ from wire import OK, Recorder, ask
 STATUS = {
     "running", "draining", "node_id", "current_load", "max_load", "running_reqs", "waiting_reqs", "gpu_cache",
     "healthy", "peer_count", "healthy_peers", "queue_size", "queue_enabled", "listen_port", "backend_port",
-    "metrics_enabled", "aggregate", "knowledge", "kv_events",
+    "metrics_enabled", "aggregate", "knowledge", "kv_events", "learned",
 }  # fmt: skip
 AGGREGATE = {
     "total_requests", "requests_local", "requests_forwarded", "requests_queued", "requests_rejected",
@@ -23,7 +23,7 @@ AGGREGATE = {
 }  # fmt: skip
 PEER = {
     "id", "url", "ip", "port", "available", "healthy", "state", "running_reqs", "waiting_reqs", "total_reqs",
-    "max_load", "latency_ms", "age_ms", "held_tokens",
+    "max_load", "latency_ms", "age_ms", "held_tokens", "learned",
 }  # fmt: skip
 CONFIG = {
     "policy", "max_concurrent", "queue_enabled", "queue_timeout", "request_timeout", "metrics_enabled", "listen_port",

@@ -280,6 +280,20 @@ def predictive_learns_from_answers() -> None:
         assert decision["chosen"] == min(costs, key=lambda name: costs[name]), decision
         last = proxy.records()[-1]
         assert last["e0_predicted_ttft_ms"] > 0 and last["policy"] == "predictive", last
+        # What was compared is told, of each request and on the whole.
+        told = json.loads(proxy.ask("GET", "/proxy/explain").text)["decisions"]
+        assert len(told) == 12 and all(0 < each["first_token_ms"] <= each["ttft_ms"] for each in told), told
+        for name, each in ((server["id"], server["learned"]) for server in proxy.status()["servers"]):
+            seen = [answer for answer in told if answer["chosen"] == name]
+            off = [answer["first_token_ms"] - answer["predicted_first_token_ms"] for answer in seen]
+            if seen:
+                mean = sum(answer["first_token_ms"] for answer in seen) / len(seen)
+                assert abs(each["mean_first_token_ms"] - mean) < 0.01, (each, mean)
+                assert abs(each["error_ms"] - sum(map(abs, off)) / len(off)) < 0.1, (each, off)
+        assert proxy.chat(fresh_text(100)).status == 200
+        proxy.until_quiet()
+        whole = json.loads(proxy.ask("GET", "/proxy/explain?last=1").text)["decisions"][0]
+        assert whole["first_token_ms"] is None and whole["predicted_first_token_ms"] > 0, whole
 
 
 def the_dashboard_is_a_page_that_holds_nothing() -> None:

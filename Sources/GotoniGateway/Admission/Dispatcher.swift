@@ -88,7 +88,7 @@ final class Dispatcher: Sendable {
             if let ticket = decision.ticket { finish(ticket, .notSent) }
             throw .noServer
         }
-        record.decided(decision, rows)
+        record.decided(decision, rows, now: now)
         if !chain.isEmpty { mesh?.note(chain.map { $0 & PrefixNews.digestMask }) }
         server.state.withLockedValue {
             $0.inFlight += 1

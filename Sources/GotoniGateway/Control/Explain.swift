@@ -43,6 +43,9 @@ struct ExplainDocument: Encodable {
         var chosen: OrNull<String>
         var queueMs: Double
         var ttftMs: OrNull<Double>
+        /// From the decision on at the chosen server, whatever the policy; and as it was, for answers that stream.
+        var predictedFirstTokenMs: OrNull<Double>
+        var firstTokenMs: OrNull<Double>
         var candidates: [Row]
     }
     var decisions: [Decision]
@@ -90,7 +93,7 @@ extension ControlRoutes {
                     let decision = try router.explain(
                         prompt, Request(sessionKey: facts.sessionKey), excluding: Span(), now: now
                     ) { if rows.count < DecisionRecord.mostServers { rows.append($0) } }
-                    record.decided(decision, rows)
+                    record.decided(decision, rows, now: now)
                 } catch {
                     refusal = error
                     record.policy = router.policy
@@ -114,6 +117,8 @@ extension ControlRoutes {
             trial: record.isTrial,
             promptTokens: record.promptTokens, matchedTokens: record.matchedTokens,
             chosen: OrNull(record.chosen.map(name)), queueMs: rounded(queueMs), ttftMs: OrNull(ttftMs.map(rounded)),
+            predictedFirstTokenMs: OrNull(record.chosen.map { _ in milliseconds(record.predictedFirstToken) }),
+            firstTokenMs: OrNull(record.firstToken.map(rounded)),
             candidates: record.candidates.map { row in
                 ExplainDocument.Row(
                     server: name(row.server), verdict: row.verdict.word, matchedTokens: row.matchedTokens,

@@ -33,6 +33,8 @@ struct NodeStatus: Encodable {
     var knowledge: String
     /// Null: none are to come.
     var kvEvents: OrNull<KVEventsDocument>
+    /// What the engine's answers have taught.
+    var learned: OrNull<StatusDocument.ServerEntry.Learned>
     var peerCount: Int
     /// That are up and have room.
     var healthyPeers: Int
@@ -61,6 +63,7 @@ struct PeerEntry: Encodable {
     /// Since it was last heard.
     var ageMs: OrNull<Double>
     var heldTokens: OrNull<UInt64>
+    var learned: OrNull<StatusDocument.ServerEntry.Learned>
 }
 
 struct PeerList: Encodable {
@@ -163,6 +166,7 @@ extension ControlRoutes {
             gpuCache: OrNull(state?.report?.cacheUsage), healthy: report.takesRequests,
             knowledge: (state?.knowledge(info) ?? .model).rawValue,
             kvEvents: OrNull(state.flatMap { KVEventsDocument($0, info, now: now) }),
+            learned: OrNull(info.map { .init($0.learned) }),
             peerCount: peers.count, healthyPeers: peers.count { $0.healthy && $0.available },
             queueSize: report.waitingRequests, queueEnabled: dispatcher.queueIsOn,
             listenPort: gateway.configuration.listen.port, backendPort: OrNull(local?.url.port),
@@ -191,8 +195,8 @@ extension ControlRoutes {
         let now = Clock.now()
         let entries = dispatcher.fleet.all.filter { $0.role == .peer }.map { server in
             let state = server.state.withLockedValue { $0 }
-            let held = try? dispatcher.router.withRouter { (router) throws(RouterError) in
-                try router.info(server.id, now: now).heldTokens
+            let info = try? dispatcher.router.withRouter { (router) throws(RouterError) in
+                try router.info(server.id, now: now)
             }
             let waiting = state.node.map { $0.queuedRequests + $0.waitingRequests }
             let isHealthy = state.health.isAvailable(gateway.configuration.healthSettings(.peer))
@@ -203,7 +207,8 @@ extension ControlRoutes {
                 waitingReqs: OrNull(waiting),
                 totalReqs: OrNull(state.node.flatMap { node in waiting.map { $0 + node.runningRequests } }),
                 maxLoad: OrNull(state.node?.limit), latencyMs: OrNull(state.rtt.least.map(rounded)),
-                ageMs: OrNull(state.nodeTime.map { rounded(now.since($0).milliseconds) }), heldTokens: OrNull(held))
+                ageMs: OrNull(state.nodeTime.map { rounded(now.since($0).milliseconds) }),
+                heldTokens: OrNull(info?.heldTokens), learned: OrNull(info.map { .init($0.learned) }))
         }
         return PeerList(count: entries.count, peers: entries)
     }

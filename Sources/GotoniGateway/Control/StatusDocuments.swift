@@ -82,8 +82,11 @@ struct StatusDocument: Encodable {
         /// What its answers have taught, as `ServerInfo.Learned`.
         struct Learned: Encodable {
             var predictions: UInt64
+            var meanFirstTokenMs: Double
             var biasMs: Double
             var errorMs: Double
+            /// True: the mean error is more than half of the mean.
+            var off: Bool
             var overheadMs: Double
             var prefillMsPerToken: Double
             var readingMsPerToken: Double
@@ -93,6 +96,7 @@ struct StatusDocument: Encodable {
 
             init(_ learned: ServerInfo.Learned) {
                 predictions = learned.predictions
+                (meanFirstTokenMs, off) = (rounded(learned.mean), learned.isOff)
                 (biasMs, errorMs, overheadMs) = (
                     rounded(learned.bias), rounded(learned.error), rounded(learned.overhead)
                 )
@@ -169,6 +173,15 @@ struct StatusDocument: Encodable {
 extension ServerHealth {
     /// For people: a server whose limit still grows is not simply up.
     var shown: String { state == .up && ramp != nil ? "slow-start" : state.rawValue }
+}
+
+extension ServerInfo.Learned {
+    /// Fewer predictions say nothing: the first are made by the knobs.
+    static let fewPredictions = 20
+    /// The share of the mean time to first token by which predictions may err.
+    static let mostError = 0.5
+
+    var isOff: Bool { predictions >= Self.fewPredictions && error > Self.mostError * mean }
 }
 
 func rounded(_ value: Double) -> Double { (value * 1000).rounded() / 1000 }

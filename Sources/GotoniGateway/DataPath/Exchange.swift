@@ -401,6 +401,7 @@ final class Exchange: UpstreamUser, Waiter {
             // An answer that came whole goes from queued to finished: there is no time in which it runs.
             if !reader.isComplete, let ticket, (200..<300).contains(status) {
                 dispatcher.firstToken(ticket, now: lastActivity)
+                record.decision.firstToken = lastActivity.since(record.decision.time).milliseconds
             }
         }
         if !dechunks {

@@ -191,6 +191,10 @@ struct PrometheusPage {
             _, info in
             info.map { $0.learned.bias / 1000 }
         }
+        each("gotoni_server_predictions_off", "gauge", "1: the mean error is over half of the mean first token.") {
+            _, info in
+            info.map { $0.learned.isOff ? 1 : 0 }
+        }
         each("gotoni_server_prefill_seconds_per_token", "gauge", "Learned, with nobody beside it.") { _, info in
             info.map { $0.learned.prefillPerToken / 1000 }
         }

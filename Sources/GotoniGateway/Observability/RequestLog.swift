@@ -11,22 +11,30 @@ struct DecisionRecord: Sendable {
     /// Decided with weights that the tuner has on trial.
     var isTrial = false
     var chosen: ServerID?
+    var time = Nanoseconds(0)
     var promptTokens = 0
     var matchedTokens = 0
     /// Expected prefill and wait on the chosen server, without the round trip, in nanoseconds.
     var predictedPrefill: Int64 = 0
+    /// From the decision to the first token: nanoseconds as predicted, whatever the policy, and milliseconds as it was. Nil:
+    /// an answer that came whole, or none, has no first token that teaches anything.
+    var predictedFirstToken: Int64 = 0
+    var firstToken: Double?
     var queuedTokens: UInt64 = 0
     var runningTokens: UInt64 = 0
     var candidates: [Candidate] = []
 
-    mutating func decided(_ decision: Decision, _ rows: [Candidate]) {
+    mutating func decided(_ decision: Decision, _ rows: [Candidate], now: Nanoseconds) {
         policy = decision.policy
         reason = decision.reason
         isTrial = decision.isTrial
         chosen = decision.server
+        time = now
         promptTokens = decision.promptTokens
         matchedTokens = decision.matchedTokens
         predictedPrefill = decision.cost.total - decision.cost.rtt
+        predictedFirstToken = decision.prediction.firstToken
+        firstToken = nil
         candidates = rows
         if let row = rows.first(where: { $0.server == decision.server }) {
             queuedTokens = row.load.queuedTokens
