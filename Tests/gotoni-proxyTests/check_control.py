@@ -268,11 +268,12 @@ def predictive_learns_from_answers() -> None:
     engines, proxy = _with_engines(2, "--policy", "predictive", "--ms-per-token", "10")
     with started(proxy, *engines):
         for _ in range(12):
-            assert proxy.chat(fresh_text(4_000), stream=True).status == 200
+            # Long enough not to come whole, which teaches nothing.
+            assert proxy.chat(fresh_text(4_000), 20, stream=True).status == 200
         proxy.until_quiet()
         learned = [server["learned"] for server in proxy.status()["servers"]]
         assert sum(each["predictions"] for each in learned) == 12, learned
-        assert all(each["prefill_ms_per_token"] < 5 for each in learned), learned
+        assert all(each["prefill_ms_per_token"] < 5 for each in learned if each["predictions"] > 3), learned
         assert sum(proxy.metric(f'gotoni_server_predictions_total{{server="e{at}"}}') for at in range(2)) == 12
         body = {"messages": [{"role": "user", "content": fresh_text(4_000)}]}
         (decision,) = json.loads(proxy.ask("POST", "/proxy/explain", body).text)["decisions"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import itertools
 import json
 import socket
 from collections.abc import Iterator
@@ -29,10 +30,11 @@ def _proxy(*options: str, environment: dict[str, str] | None = None) -> Iterator
 
 
 def _rows(text: str, first: str) -> dict[str, list[str]]:
-    """Of the table with this heading: by what is in the first column."""
+    """Of the first table with this heading: by what is in the first column."""
     lines = text.splitlines()
     start = next(index for index, line in enumerate(lines) if line.split()[:1] == [first])
-    return {line.split()[0]: line.split()[1:] for line in lines[start + 1 :] if line.strip()}
+    table = itertools.takewhile(str.strip, lines[start + 1 :])
+    return {line.split()[0]: line.split()[1:] for line in table}
 
 
 def _facts(text: str) -> dict[str, str]:
@@ -51,6 +53,8 @@ def a_proxy_tells_what_its_endpoints_tell() -> None:
         assert {name: row[0] for name, row in _rows(said.out, "SERVER").items()} == {"a": "up", "b": "up"}, said
         requests = sum(int(row[-2]) for row in _rows(said.out, "SERVER").values())
         assert requests == 3, said
+        learned = _rows(said.out.split("Learned from answers")[1], "SERVER")
+        assert set(learned) == {"a", "b"} and all(row[:3] == ["0", "-", "-"] for row in learned.values()), said
         document = user.gotoni("proxy", "status", "--json", *at).ends(0).json()
         assert document["total_handled"] == 3 and document.keys() == proxy.status().keys()
 
@@ -69,6 +73,24 @@ def a_proxy_tells_what_its_endpoints_tell() -> None:
         words = user.gotoni("proxy", "explain", "--body", body, *at).ends(0).out
         assert words.startswith("1002 tokens to ") and proxy.status()["total_handled"] == 3, words
         user.gotoni("proxy", "explain", "--body", "-", *at, text="{").ends(1, "refused: ")
+
+
+def a_proxy_tells_how_true_its_predictions_are() -> None:
+    with _proxy() as (user, proxy):
+        for _ in range(4):
+            assert proxy.chat(fresh_text(2000), 20, stream=True).status == 200
+        proxy.until_quiet()
+        said = user.gotoni("proxy", "status", "--port", proxy.port).ends(0, "PREFILL OF 1,000")
+        learned = _rows(said.out.split("Learned from answers")[1], "SERVER")
+        assert sum(int(row[0]) for row in learned.values()) == 4, said
+        told = {server["id"]: server["learned"] for server in proxy.status()["servers"]}
+        for name, row in learned.items():
+            if told[name]["predictions"]:
+                assert abs(float(row[1]) - told[name]["error_ms"]) < 0.06 and row[2] == "ms", said
+        (last,) = proxy.get("/proxy/explain?last=1")["decisions"]
+        assert 0 < last["first_token_ms"] <= last["ttft_ms"] and last["predicted_first_token_ms"] > 0, last
+        words = user.gotoni("proxy", "explain", "--port", proxy.port).ends(0, "first token predicted after ").out
+        assert f", seen after {int(last['first_token_ms'] + 0.5)} ms" in words, words
 
 
 def a_proxy_is_found_by_name_by_url_and_before_or_behind_the_subcommand() -> None:
@@ -197,6 +219,7 @@ def nodes_are_asked_all_at_once() -> None:
         said = user.gotoni("lb", "status", *at).ends(0, "FROM PEERS")
         rows = _rows(said.out, "HOST")
         assert [row[:2] for row in rows.values()] == [["a", "healthy"], ["b", "healthy"]], said
+        assert "PREDICTION ERROR" in said.out and [row[-5] for row in rows.values()] == ["-", "-"], said
         assert [row[-3] for row in rows.values()] == ["1", "0"], said
         document = user.gotoni("lb", "status", "--json", *at).ends(0).json()
         assert [host["answer"]["node_id"] for host in document["hosts"]] == ["a", "b"]

@@ -1,5 +1,23 @@
 // What the control endpoints answer, as far as it is shown. Unknown is nil.
 
+/// What a server's answers have taught of its speed, in milliseconds.
+struct LearnedAnswer: Decodable {
+    var predictions: Int
+    var meanFirstTokenMs: Double
+    var biasMs: Double
+    var errorMs: Double
+    var off: Bool
+    var overheadMs: Double
+    var prefillMsPerToken: Double
+    var uploadRoundTrips: Double
+    var decodeMs: Double
+
+    /// The mean error as it is shown; unknown while nothing was compared.
+    var error: String {
+        predictions == 0 ? "-" : errorMs.text(1) + " ms" + (off ? ", off" : "")
+    }
+}
+
 struct StatusAnswer: Decodable {
     struct Server: Decodable {
         struct Latency: Decodable {
@@ -19,6 +37,7 @@ struct StatusAnswer: Decodable {
         var failures: Int
         var ttftP50Ms: Double?
         var knowledge: String
+        var learned: LearnedAnswer?
     }
     struct Percentiles: Decodable {
         var windowSeconds: Int
@@ -116,6 +135,8 @@ struct ExplainAnswer: Decodable {
         var chosen: String?
         var queueMs: Double
         var ttftMs: Double?
+        var predictedFirstTokenMs: Double?
+        var firstTokenMs: Double?
         var candidates: [Row]
     }
     var decisions: [Decision]
@@ -135,6 +156,7 @@ struct NodeStatusAnswer: Decodable {
     var queueSize: Int
     var maxLoad: Int
     var gpuCache: Double?
+    var learned: LearnedAnswer?
     var peerCount: Int
     var healthyPeers: Int
     var aggregate: Aggregate

@@ -25,15 +25,15 @@ struct NodeStatus: AsyncParsableCommand {
         try await options.show(
             .get, "/lb/status",
             table: [
-                "NODE", "STATE", "RUNNING", "WAITING", "LIMIT", "IN QUEUE", "KV USE", "PEERS", "LOCAL", "FORWARDED",
-                "FROM PEERS",
+                "NODE", "STATE", "RUNNING", "WAITING", "LIMIT", "IN QUEUE", "KV USE", "PREDICTION ERROR", "PEERS",
+                "LOCAL", "FORWARDED", "FROM PEERS",
             ], leading: 3
         ) { (_, status: NodeStatusAnswer) in
             [
                 [
                     status.nodeId, status.draining ? "draining" : status.healthy ? "healthy" : "unhealthy",
                     "\(status.runningReqs)", "\(status.waitingReqs)", "\(status.maxLoad)", "\(status.queueSize)",
-                    status.gpuCache.percent, "\(status.healthyPeers)/\(status.peerCount)",
+                    status.gpuCache.percent, status.learned?.error ?? "-", "\(status.healthyPeers)/\(status.peerCount)",
                     "\(status.aggregate.requestsLocal)", "\(status.aggregate.requestsForwarded)",
                     "\(status.aggregate.requestsFromPeers)",
                 ]

@@ -119,8 +119,29 @@ struct ProxyStatus: AsyncParsableCommand {
                     "\(server.requests)", "\(server.failures)",
                 ])
             }
-            return (facts.lines + ["", "Servers (\(status.servers.count))"] + table.lines).joined(separator: "\n")
+            let now = facts.lines + ["", "Servers (\(status.servers.count))"] + table.lines
+            return (now + [""] + Self.learned(status.servers)).joined(separator: "\n")
         }
+    }
+
+    /// Before its first answer a server is taken for one like the others.
+    private static func learned(_ servers: [StatusAnswer.Server]) -> [String] {
+        var table = TextTable(
+            [
+                "SERVER", "PREDICTIONS", "MEAN ERROR", "BIAS", "MEAN TTFT", "PREFILL OF 1,000", "OVERHEAD", "DECODE",
+                "UPLOAD SHARE",
+            ])
+        for server in servers {
+            guard let learned = server.learned else { continue }
+            let compared: LearnedAnswer? = learned.predictions > 0 ? learned : nil
+            table.add([
+                server.id, "\(learned.predictions)", learned.error, (compared?.biasMs).milliseconds(1),
+                (compared?.meanFirstTokenMs).milliseconds(1),
+                (learned.prefillMsPerToken * 1000).text(1) + " ms", learned.overheadMs.text(1) + " ms",
+                learned.decodeMs.text(0) + " ms", Optional(learned.uploadRoundTrips).percent,
+            ])
+        }
+        return ["Learned from answers, and how true predictions of the first token are"] + table.lines
     }
 }
 
@@ -327,6 +348,10 @@ struct ProxyExplain: AsyncParsableCommand {
         let title =
             "\(beginning)\(decision.promptTokens) tokens to \(decision.chosen ?? "nobody") (\(decision.policy): \(decision.reason)\(decision.trial == true ? ", weights on trial" : ""))"
             + (decision.ttftMs.map { ", waited \(decision.queueMs.text(0)) ms, TTFT \($0.text(0)) ms" } ?? "")
+            + (decision.predictedFirstTokenMs.map { predicted in
+                ", first token predicted after \(predicted.text(0)) ms"
+                    + (decision.firstTokenMs.map { ", seen after \($0.text(0)) ms" } ?? "")
+            } ?? "")
         // What was compared: predicted times, or the terms of the GORGO cost.
         let isPredicted = decision.policy == "predictive" && decision.candidates.allSatisfy { $0.predicted != nil }
         let terms =
