@@ -1,7 +1,7 @@
 import CXXHash
 
 // What would be slow to learn again, as bytes: servers with their round trip times, policy, knobs, the generator's
-// state, the prefix trie with its orders of use, and what answers have taught of speeds. Little-endian:
+// state, the prefix trie with its orders of use, what answers have taught of speeds, and the tuner. Little-endian:
 //
 //     magic u64 · version u32 · block tokens u32 · total bytes u64
 //     policy u32 · knobs u32, then a double each · generator u64 · turn u64
@@ -12,6 +12,9 @@ import CXXHash
 //     per server: holdings u32, then the node numbers u32, newest first
 //     tokens of an answer double · answers double · speed of all servers
 //     per server: observed u32, and if 1 its speed
+//     tuner u32 (0 off, 1 on, 2 frozen), and if not 0: dimensions u32 · two limits, doubles · incumbent, 4 doubles
+//                             · goodput, level, spent, reach, answer, doubles · generator u64 · counts, 8 u64
+//                             · 8 banned points, each 4 doubles · left u32 · regression of 6
 //     XXH3-64 of all that u64
 //
 // A speed: coefficients of the first token, 5 doubles · of decoding, 2 · first tokens u64 · mean, bias, error and doubt, a
@@ -57,6 +60,7 @@ extension Router {
             trie.writeHoldings(Slot(slot), &out, numbers)
         }
         writeSpeeds(&out)
+        tuner.write(&out)
     }
 
     private func writeServers(_ out: inout ByteWriter) {
@@ -89,7 +93,11 @@ extension Router {
         fresh.now = self.now
         do throws(RouterError) {
             try fresh.read(&input)
-            if version > Self.versionWithoutSpeeds { try fresh.servers.readSpeeds(&input) }
+            if version > Self.versionWithoutSpeeds {
+                try fresh.servers.readSpeeds(&input)
+                fresh.tuner = try Tuner(&input, dimensions: fresh.tunedDimensions)
+                fresh.reprice()
+            }
         } catch {
             // A full bound and missing memory are what they are; anything else says that the bytes are wrong.
             throw error == .capacity || error == .memory ? error : .snapshot
@@ -110,6 +118,7 @@ extension Router {
         trie.counts.truncated = fresh.trie.counts.truncated
         fresh.chance.draws = chance.draws
         (policy, tuning, chance) = (fresh.policy, fresh.tuning, fresh.chance)
+        (tuner, arms) = (fresh.tuner, fresh.arms)
     }
 
     /// Checks header and checksum; gives the version, and what lies between.

@@ -58,7 +58,7 @@ extension Router {
     }
 
     /// Weights that are 0 stay it: they were switched off.
-    private var tunedDimensions: UInt32 {
+    var tunedDimensions: UInt32 {
         let knobs = policy.tunedKnobs
         var dimensions: UInt32 = 0
         for i in 0..<4 {

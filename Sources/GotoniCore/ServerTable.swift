@@ -134,11 +134,12 @@ struct ServerTable: ~Copyable {
 
     mutating func setPricing(_ tuning: Tuning, predicts: Bool) {
         guard tuning != priced || predicts != self.predicts else { return }
+        let isSameSpeed = priced?.hasSameSpeed(as: tuning) ?? false
         priced = tuning
         rates = tuning.rates
         weights = tuning.predicted
         self.predicts = predicts
-        speeds.set(prior: tuning.speed, isLearning: tuning.isLearning, slots: highWater)
+        if !isSameSpeed { speeds.set(prior: tuning.speed, isLearning: tuning.isLearning, slots: highWater) }
         for slot in 0..<highWater { reprice(Slot(slot)) }
     }
 

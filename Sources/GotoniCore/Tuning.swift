@@ -148,6 +148,12 @@ struct Tuning: Equatable, BitwiseCopyable {
         return true
     }
 
+    /// They differ in weights at most.
+    func hasSameSpeed(as other: Tuning) -> Bool {
+        self[.msPerToken] == other[.msPerToken] && self[.decodeMs] == other[.decodeMs]
+            && self[.decodeMsPerRequest] == other[.decodeMsPerRequest] && self[.learning] == other[.learning]
+    }
+
     /// Refuses what is outside the bounds; NaN is inside none.
     mutating func set(_ knob: Knob, _ value: Double) throws(RouterError) {
         guard knob.info.bounds.contains(value) else { throw .range }

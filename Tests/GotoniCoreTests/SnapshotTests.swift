@@ -112,8 +112,8 @@ import Testing
         let test = try RouterUnderTest(RouterUnderTest.small(), servers: 3)
         for server in UInt64(1)...3 { try test.insert([7, 8, UInt32(server)], on: server) }
         let bytes = try save(test)
-        // Of nothing learned: 43 numbers of all servers, and of each that there are none.
-        var older = Array(bytes.dropLast(8 + 43 * 8 + 3 * 4))
+        // Of nothing learned: 43 numbers of all servers, and of each that there are none; and of the tuner that it is off.
+        var older = Array(bytes.dropLast(8 + 4 + 43 * 8 + 3 * 4))
         older[8] = 2
         let loaded = try RouterUnderTest(RouterUnderTest.small())
         try load(signed(older), into: loaded)
@@ -137,8 +137,8 @@ import Testing
         let body = Array(try save(test).dropLast(8))
         let loaded = try RouterUnderTest(RouterUnderTest.small())
         try load(signed(body), into: loaded)
-        // Behind the mean answer and the fleet's 41 numbers: that the server was observed, and its own 41.
-        let own = body.count - 41 * 8
+        // Behind the mean answer and the fleet's 41 numbers: that the server was observed, and its own 41; then the tuner.
+        let own = body.count - 4 - 41 * 8
         func damaged(_ number: Int, _ value: UInt64) -> [UInt8] {
             var bytes = body
             let place = own + number * 8
@@ -166,6 +166,36 @@ import Testing
         #expect(try save(loaded) == signed(body), "on any error the router is as it was")
     }
 
+    /// What the tuner has found serves on; the test that ran begins anew.
+    @Test(arguments: [false, true]) func theTunerKeepsWhatItFound(_ isFrozen: Bool) throws {
+        let before = try RouterUnderTest(RouterUnderTest.small(seed: 2), servers: 3)
+        try before.router.startTuner(TunerSettings())
+        // On trial everything is better, so something is accepted.
+        for session in UInt64(1)...20_000 where before.router.tunerStatus().counts.accepted == 0 {
+            let decision = try before.route([1, 2, 3], session: session)
+            before.wait(milliseconds: decision.isTrial ? 50 : 3_000)
+            try before.router.firstToken(decision.ticket!, now: before.now)
+            try before.router.finish(decision.ticket!, .ok, now: before.now)
+        }
+        if isFrozen { before.router.freezeTuner() }
+        let after = try RouterUnderTest(RouterUnderTest.small())
+        try load(try save(before), into: after)
+        after.now = before.now
+        let (found, kept) = (before.router.tunerStatus(), after.router.tunerStatus())
+        #expect(found.counts.accepted == 1 && kept.counts == found.counts && kept.spent == found.spent)
+        #expect(kept.phase == (isFrozen ? .frozen : .warming) && kept.weightCount == 4)
+        var moved = 0
+        for i in 0..<4 {
+            #expect(kept.weights[i].incumbent == found.weights[i].incumbent)
+            #expect(kept.weights[i].home == found.weights[i].home)
+            moved += kept.weights[i].incumbent == kept.weights[i].home ? 0 : 1
+        }
+        #expect(moved >= 1)
+        #expect(try save(after) == save(before) && after.router.violation() == nil)
+        let (row, other) = (try before.explain([1, 2]).rows[0], try after.explain([1, 2]).rows[0])
+        if isFrozen { #expect(row.cost == other.cost, "the incumbent's weights") }
+    }
+
     @Test func everyFlippedByteIsAnError() throws {
         let test = try populated(seed: 3, requests: 40)
         let bytes = try save(test)
@@ -185,6 +215,9 @@ import Testing
     /// Hostile bytes carry a right checksum.
     @Test func wellSignedNonsenseIsAnError() throws {
         let test = try populated(seed: 5, requests: 40)
+        try test.router.startTuner(TunerSettings())
+        var teacher = SplitMix64(seed: 5)
+        for prompt in UInt32(0)..<20 { try answer([prompt], by: test, &teacher) }
         let bytes = try save(test)
         let target = try RouterUnderTest(RouterUnderTest.small())
         for seed in Seeds.sequence(20_000) {

@@ -171,8 +171,8 @@ import Testing
     @Test func itGoesHomeWhenTheWorldChanges() {
         for seed in Seeds.sequence(20) {
             var world = World(seed: seed)
-            world.serve(30_000) { point, _ in 0.7 + 0.15 * self.distance(point[0], 4) }
-            guard world.tuner.incumbent[0] > 1.5 else {
+            world.serve(60_000) { point, _ in 0.7 + 0.15 * self.distance(point[0], 4) }
+            guard world.tuner.incumbent[0] > 1.25 else {
                 Issue.record("seed \(seed): nothing was found")
                 continue
             }
@@ -185,10 +185,10 @@ import Testing
 
     @Test func frozenItTriesNothingAndRolledBackItIsHome() {
         var world = World(seed: 1)
-        world.serve(30_000) { point, _ in 0.7 + 0.15 * self.distance(point[0], 4) }
+        world.serve(60_000) { point, _ in 0.7 + 0.15 * self.distance(point[0], 4) }
         world.tuner.freeze()
         let (incumbent, counts) = (world.tuner.incumbent, world.tuner.counts)
-        #expect(incumbent[0] > 1.5)
+        #expect(incumbent[0] > 1.25)
         world.serve(5_000) { point, _ in 0.7 + 0.15 * self.distance(point[0], 4) }
         #expect(world.tuner.incumbent[0] == incumbent[0] && world.tuner.counts.proposed == counts.proposed)
         #expect(world.tuner.arm(session: 7) == .control && world.tuner.point(.control)[0] == incumbent[0])

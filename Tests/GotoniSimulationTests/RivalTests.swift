@@ -43,7 +43,8 @@ import Testing
         -> Balancer.Placement
     {
         Balancer.Placement(
-            server: server, ticket: Ticket(ticket), matchedTokens: matched, uncachedTokens: tokens - matched, routed: .zero)
+            server: server, ticket: Ticket(ticket), matchedTokens: matched, uncachedTokens: tokens - matched,
+            routed: .zero)
     }
 
     // MARK: AIBrix

@@ -68,13 +68,14 @@ def main() -> int:
     options = parsed()
     runs = [(name, seed) for seed in range(1, options.seeds + 1) for name in options.worlds]
     found: list[dict[str, Any]] = []
+    options.out.mkdir(parents=True, exist_ok=True)
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         for done, result in enumerate(pool.map(lambda run: play(options, *run), runs), 1):
             found.append(result)
+            # After each, so that an interrupted comparison leaves what it has.
+            (options.out / "tuner.json").write_text(json.dumps(found) + "\n")
             print(f"\r{done} of {len(runs)} runs", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "tuner.json").write_text(json.dumps(found) + "\n")
     text = "\n".join(lines(found)) + "\n"
     (options.out / "tuner.md").write_text(text)
     print(text, end="")
@@ -191,7 +192,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--out", type=pathlib.Path, required=True, metavar="FOLDER", help="for tuner.json and tuner.md")
     parser.add_argument("--worlds", default=",".join(WORLDS), metavar="A,B", help="which of them")
     parser.add_argument("--seeds", type=int, default=34, metavar="N", help="runs of each world")
-    parser.add_argument("--requests", type=int, default=15_000, metavar="N", help="of a run, about")
+    parser.add_argument("--requests", type=int, default=30_000, metavar="N", help="of a run, about")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="runs at one time")
     options = parser.parse_args()
     options.worlds = options.worlds.split(",")

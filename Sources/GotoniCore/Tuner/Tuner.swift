@@ -284,6 +284,7 @@ struct Tuner: BitwiseCopyable {
     /// The next candidate: a step from the incumbent, not into quarantine.
     private mutating func propose(keepsDirection: Bool = false) {
         explained = scores.solution(prior: InlineArray(repeating: 0), trust: InlineArray(repeating: 1e-3))
+        for i in 0..<6 where !explained[i].isFinite { explained = InlineArray(repeating: 0) }
         unchecked += 1
         if !isHome(incumbent), unchecked > 2 { return check() }
         counts.proposed += 1
@@ -346,5 +347,84 @@ struct Tuner: BitwiseCopyable {
         guard !isHome(point) else { return }
         quarantine[nextBan] = Ban(point: point, left: Self.banLength)
         nextBan = (nextBan + 1) % 8
+    }
+}
+
+// MARK: Snapshot
+
+extension Tuner {
+    /// What was found and learned; a test that runs is not, it begins anew.
+    func write(_ out: inout ByteWriter) {
+        out.put(phase == .off ? 0 : phase == .frozen ? 2 : 1 as UInt32)
+        guard isOn else { return }
+        out.put(dimensions)
+        out.put(settings.firstTokenLimit)
+        out.put(settings.interTokenLimit)
+        put(incumbent, &out)
+        let numbers: InlineArray<5, Double> = [goodput, level, allSpent, reach, answer]
+        for i in 0..<5 { out.put(numbers[i]) }
+        out.put(random.state)
+        put(counts, &out)
+        for i in 0..<8 {
+            put(quarantine[i].point, &out)
+            out.put(quarantine[i].left)
+        }
+        scores.write(&out)
+    }
+
+    /// Of a router whose policy tunes `dimensions`. Errors: snapshot.
+    init(_ input: inout ByteReader, dimensions: UInt32) throws(RouterError) {
+        let state = try input.get(UInt32.self)
+        guard state <= 2 else { throw .snapshot }
+        guard state > 0 else { return }
+        guard dimensions != 0, try input.get(UInt32.self) == dimensions else { throw .snapshot }
+        self.dimensions = dimensions
+        settings.firstTokenLimit = try input.getDouble(in: TunerSettings.bounds)
+        settings.interTokenLimit = try input.getDouble(in: TunerSettings.bounds)
+        incumbent = try Self.point(&input)
+        goodput = try input.getDouble(in: 0...1)
+        level = try input.getDouble(in: 0...1)
+        spent = try input.getDouble(in: -1e15...1e15)
+        reach = try input.getDouble(in: Self.reaches)
+        answer = try input.getDouble(in: 0...Self.longestAnswer)
+        random.state = try input.get(UInt64.self)
+        counts = try Self.counts(&input)
+        for i in 0..<8 {
+            quarantine[i].point = try Self.point(&input)
+            quarantine[i].left = try input.get(UInt32.self)
+            guard quarantine[i].left <= Self.banLength else { throw .snapshot }
+        }
+        scores = try Regression(&input)
+        candidate = incumbent
+        begin(state == 2 ? .frozen : .warming)
+    }
+
+    private func put(_ point: Point, _ out: inout ByteWriter) { for i in 0..<4 { out.put(point[i]) } }
+
+    private static func point(_ input: inout ByteReader) throws(RouterError) -> Point {
+        var point = Self.home
+        for i in 0..<4 { point[i] = try input.getDouble(in: 1 / farthest...farthest) }
+        return point
+    }
+
+    private func put(_ counts: TunerCounts, _ out: inout ByteWriter) {
+        let all: InlineArray<8, UInt64> = [
+            counts.requests, counts.ended, counts.proposed, counts.accepted, counts.rejected, counts.undecided,
+            counts.rolledBack, counts.wentHome,
+        ]
+        for i in 0..<8 { out.put(all[i]) }
+    }
+
+    private static func counts(_ input: inout ByteReader) throws(RouterError) -> TunerCounts {
+        var all = InlineArray<8, UInt64>(repeating: 0)
+        for i in 0..<8 {
+            all[i] = try input.get(UInt64.self)
+            // It must be possible to count on.
+            guard all[i] <= .max / 2 else { throw .snapshot }
+        }
+        var counts = TunerCounts()
+        (counts.requests, counts.ended, counts.proposed, counts.accepted) = (all[0], all[1], all[2], all[3])
+        (counts.rejected, counts.undecided, counts.rolledBack, counts.wentHome) = (all[4], all[5], all[6], all[7])
+        return counts
     }
 }

@@ -21,7 +21,10 @@ public enum Catalogue {
         (.powerOfTwo, "the less loaded of two drawn at random"),
         (.roundRobin, "in turn"),
         (.random, "any, with the same chance"),
-        (.predictive, "lowest predicted time, own and others'; decode_weight, others_weight, eviction_weight, tune=1 as gorgo"),
+        (
+            .predictive,
+            "lowest predicted time, own and others'; decode_weight, others_weight, eviction_weight, tune=1 as gorgo"
+        ),
     ]
 
     private struct Rival: Sendable {
