@@ -29,8 +29,32 @@ public struct Prediction: Equatable, Sendable, BitwiseCopyable {
     }
 }
 
+/// The terms of `Prediction.cost`. The laboratory multiplies each by a factor, to see what it is worth and what an error in it
+/// does (benchmark/simulation/README.md, what each term is worth). Everywhere else all factors are 1.
+package enum PredictionTerm: Int, CaseIterable, Sendable {
+    case network
+    case upload
+    case wait
+    case prefill
+    case decode
+    case others
+    case eviction
+    case doubt
+
+    /// What a factor may be.
+    package static var factors: ClosedRange<Double> { 0...10 }
+}
+
 /// What the parts of a prediction count in its cost.
 struct PredictionWeights: BitwiseCopyable {
+    /// The factors of the laboratory: what is shown of a prediction is without them.
+    var network = 1.0
+    var upload = 1.0
+    var wait = 1.0
+    var prefill = 1.0
+    var driven = 1.0
+    var doubt = 1.0
+    /// Knobs times the factors.
     var decode = 0.0
     var others = 0.0
     /// Share of what is driven out that is asked for again.
@@ -42,10 +66,10 @@ struct PredictionWeights: BitwiseCopyable {
 
     /// What a request costs at least at a server of this model, whatever its prompt, in nanoseconds.
     func floor(rtt: UInt64?, requests: Double, _ model: LearnedSpeed) -> Int64 {
-        var least = roundTrip(rtt) - LearnedSpeed.mostDoubt
+        var least = network * roundTrip(rtt) - doubt * LearnedSpeed.mostDoubt
         if model.observations > 0 {
-            least =
-                roundTrip(rtt) - model.doubt + model.speed.overhead + decode * model.speed.decode(requests: requests)
+            least = network * (roundTrip(rtt) + model.speed.overhead) - doubt * model.doubt
+            least += decode * model.speed.decode(requests: requests)
             least += others * model.speed.decodePerRequest * requests
         }
         // A microsecond for sums in another order.
@@ -118,8 +142,12 @@ extension CandidateTable {
         prediction.decode = Prediction.nanoseconds(decode)
         prediction.others = Prediction.nanoseconds(others + driven)
         prediction.doubt = Prediction.nanoseconds(model.doubt)
-        let own = rtt + speed.overhead + upload + wait + prefill + weights.decode * decode
-        prediction.cost = Prediction.nanoseconds(own + weights.others * others + driven + model.doubt * draw(slot))
+        var cost = weights.network * (rtt + speed.overhead) + weights.upload * upload + weights.wait * wait
+        cost += weights.prefill * prefill
+        cost += weights.decode * decode
+        cost += weights.others * others
+        cost += weights.driven * driven
+        prediction.cost = Prediction.nanoseconds(cost + weights.doubt * model.doubt * draw(slot))
         return prediction
     }
 

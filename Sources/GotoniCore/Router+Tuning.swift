@@ -16,4 +16,11 @@ extension Router {
         if tunes(knob) { restartTuner() }
         reprice()
     }
+
+    /// For the laboratory: multiplies a term of what the policy predictive compares. Not in snapshots.
+    /// Errors: range (outside `PredictionTerm.factors`; nothing changes).
+    package mutating func set(_ term: PredictionTerm, factor: Double) throws(RouterError) {
+        try tuning.set(term, factor: factor)
+        reprice()
+    }
 }

@@ -197,7 +197,7 @@ struct ServerTable: ~Copyable {
         guard predicts else { return rates.prefill }
         let model = speeds.model(slot)
         // One that has answered nothing may turn out to be any.
-        return model.observations > 0 ? Int64(model.speed.prefill(requests: 0) * 1_000) : 0
+        return model.observations > 0 ? Int64(weights.prefill * model.speed.prefill(requests: 0) * 1_000) : 0
     }
 
     /// What `least` must be.

@@ -121,6 +121,7 @@ public enum Knob: UInt32, CaseIterable, Sendable, BitwiseCopyable {
 /// The values in force, and the cost rates that follow from them.
 struct Tuning: Equatable, BitwiseCopyable {
     private var values: InlineArray<17, Double> = InlineArray(repeating: 0)
+    private var factors: InlineArray<8, Double> = InlineArray(repeating: 1)
 
     /// Nanoseconds per token of each kind, and of the round trip: cost is computed in whole nanoseconds, so that it is
     /// the same on every machine.
@@ -142,9 +143,10 @@ struct Tuning: Equatable, BitwiseCopyable {
 
     subscript(knob: Knob) -> Double { values[Int(knob.rawValue)] }
 
-    /// All else follows from the values.
+    /// All else follows from the values and factors.
     static func == (a: Tuning, b: Tuning) -> Bool {
         for i in a.values.indices where a.values[i] != b.values[i] { return false }
+        for i in a.factors.indices where a.factors[i] != b.factors[i] { return false }
         return true
     }
 
@@ -173,6 +175,15 @@ struct Tuning: Equatable, BitwiseCopyable {
         return scaled
     }
 
+    /// Refuses what is outside `PredictionTerm.factors`.
+    mutating func set(_ term: PredictionTerm, factor: Double) throws(RouterError) {
+        guard PredictionTerm.factors.contains(factor) else { throw .range }
+        factors[term.rawValue] = factor
+        derive()
+    }
+
+    private func factor(_ term: PredictionTerm) -> Double { factors[term.rawValue] }
+
     private mutating func derive() {
         let perToken = self[.msPerToken] * 1_000_000
         rates.prefill = Int64(perToken.rounded())
@@ -182,8 +193,14 @@ struct Tuning: Equatable, BitwiseCopyable {
         let millionths = Int64((self[.rttWeight] * 1_000_000).rounded())
         (rates.rttWhole, rates.rttMillionths) = millionths.quotientAndRemainder(dividingBy: 1_000_000)
         rates.rttPrior = Int64((self[.rttPriorMs] * 1_000_000).rounded())
-        predicted.decode = self[.decodeWeight]
-        predicted.others = self[.othersWeight]
+        predicted.network = factor(.network)
+        predicted.upload = factor(.upload)
+        predicted.wait = factor(.wait)
+        predicted.prefill = factor(.prefill)
+        predicted.driven = factor(.eviction)
+        predicted.doubt = factor(.doubt)
+        predicted.decode = self[.decodeWeight] * factor(.decode)
+        predicted.others = self[.othersWeight] * factor(.others)
         predicted.eviction = self[.evictionWeight]
         predicted.rttPrior = self[.rttPriorMs]
         speed = Speed(

@@ -134,27 +134,78 @@ import Testing
         #expect(learned.predictions == 0 && learned.prefillPerToken == 0.094 && learned.decode == 3_000)
     }
 
+    /// A server where every term is something: a prompt that drives others out, behind two that wait.
+    @Test func aFactorMultipliesItsTermOfTheCostAndNothingThatIsShown() throws {
+        let test = try router()
+        try test.router.set(.learning, to: 0)
+        try test.router.add(ServerConfiguration(id: ServerID(2), kvCapacityTokens: 6_000), now: test.now)
+        try test.observeRTT(2, milliseconds: 40)
+        try test.insert(Array(5_000_000..<5_004_000), on: 2)
+        try test.load(2, requests: 2, tokens: 1_000)
+        func row() throws -> Prediction { try test.explain(Array(0..<3_000)).rows[1].prediction }
+        let whole = try row()
+        // 1,000 of the 3,000 tokens drive others out, of which half are asked for again; others count half.
+        let worth: [(PredictionTerm, Double)] = [
+            (.network, 40), (.upload, 40), (.wait, ms(whole.wait)), (.prefill, 282), (.decode, 3_200),
+            (.others, 0.5 * 2 * (282 + 100)), (.eviction, 0.5 * 94), (.doubt, 0),
+        ]
+        #expect(worth.map(\.0) == PredictionTerm.allCases && whole.wait > 0)
+        #expect((worth.reduce(0) { $0 + $1.1 } - ms(whole.cost)).magnitude < 0.01)
+        for (term, milliseconds) in worth {
+            for factor in [0, 0.5, 2, 10] {
+                try test.router.set(term, factor: factor)
+                var found = try row()
+                let change = (factor - 1) * milliseconds
+                #expect((ms(found.cost) - ms(whole.cost) - change).magnitude < 0.01, "\(term) times \(factor)")
+                found.cost = whole.cost
+                #expect(found == whole, "\(term) times \(factor)")
+            }
+            try test.router.set(term, factor: 1)
+            for wrong in [-0.01, 10.01, .nan] {
+                #expect(throws: RouterError.range) { try test.router.set(term, factor: wrong) }
+            }
+        }
+        #expect(try row() == whole)
+    }
+
     /// The groups that are passed over hold nobody cheaper: among many servers with loads, distances, matches and speeds of
     /// their own, the choice is that of looking at all.
     @Test func theLeastOfManyIsTheLeast() throws {
+        for seed in Seeds.sequence(30) { try checkTheLeastOfMany(seed) { _, _ in } }
+    }
+
+    /// The same with factors on the terms: the bounds have them too.
+    @Test func theLeastOfManyIsTheLeastWithAnyFactors() throws {
         for seed in Seeds.sequence(30) {
-            var random = SplitMix64(seed: seed)
-            let test = try router(servers: 300)
-            for server in UInt64(1)...300 where random.chance(90) {
-                try test.observeRTT(server, milliseconds: Double(random.pick(1...300)))
+            try checkTheLeastOfMany(seed) { test, random in
+                for term in PredictionTerm.allCases {
+                    let factor = random.chance(20) ? 0 : Double(random.pick(0...1_000)) / 100
+                    try test.router.set(term, factor: factor)
+                }
             }
-            for round in 0..<600 {
-                let prompt = (0..<random.pick(1...600)).map { UInt32(round % 40 * 1_000 + $0) }
-                let (rows, expected) = try test.explain(prompt)
-                let least = rows.filter { $0.verdict == .eligible }.map(\.prediction.cost).min()
-                let decision = try test.route(prompt)
-                #expect(decision.prediction.cost == least && decision.server == expected?.server, "seed \(seed)")
-                guard let ticket = decision.ticket else { return }
-                test.wait(milliseconds: Double(random.pick(0...400)))
-                if random.chance(80) { try test.router.firstToken(ticket, now: test.now) }
-                if random.chance(60) { try test.router.finish(ticket, .ok, now: test.now) }
-            }
-            #expect(try test.router.violation() == nil, "seed \(seed)")
         }
+    }
+
+    private func checkTheLeastOfMany(
+        _ seed: UInt64, _ prepare: (RouterUnderTest, inout SplitMix64) throws -> Void
+    ) throws {
+        var random = SplitMix64(seed: seed)
+        let test = try router(servers: 300)
+        try prepare(test, &random)
+        for server in UInt64(1)...300 where random.chance(90) {
+            try test.observeRTT(server, milliseconds: Double(random.pick(1...300)))
+        }
+        for round in 0..<600 {
+            let prompt = (0..<random.pick(1...600)).map { UInt32(round % 40 * 1_000 + $0) }
+            let (rows, expected) = try test.explain(prompt)
+            let least = rows.filter { $0.verdict == .eligible }.map(\.prediction.cost).min()
+            let decision = try test.route(prompt)
+            #expect(decision.prediction.cost == least && decision.server == expected?.server, "seed \(seed)")
+            guard let ticket = decision.ticket else { return }
+            test.wait(milliseconds: Double(random.pick(0...400)))
+            if random.chance(80) { try test.router.firstToken(ticket, now: test.now) }
+            if random.chance(60) { try test.router.finish(ticket, .ok, now: test.now) }
+        }
+        #expect(try test.router.violation() == nil, "seed \(seed)")
     }
 }

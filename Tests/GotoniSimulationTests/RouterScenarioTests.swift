@@ -21,6 +21,17 @@ import Testing
         for served in run.served(8) { #expect((31...33).contains(served)) }
     }
 
+    @Test func aTermOfPredictiveThatCountsNothingDecidesNothing() throws {
+        // Ten requests a second to servers at 10 and 300 ms: to the near one, unless distance is no reason.
+        let requests = workload((0..<400).map { [UInt32($0)] }, every: 0.1)
+        let scenario = Scenario(network: Network(rtt: [10, 300]), engine: roundEngine, perRegion: 1)
+        let whole = try Simulation.run(requests, scenario, policy("predictive")).served(2)
+        let blind = try Simulation.run(requests, scenario, policy("predictive:x_network=0:x_upload=0")).served(2)
+        #expect(whole[0] > 300 && (150...250).contains(blind[0]), "\(whole) \(blind)")
+        let same = try Simulation.run(requests, scenario, policy("predictive:x_network=1"))
+        #expect(try same.requests == Simulation.run(requests, scenario, policy("predictive")).requests)
+    }
+
     @Test func aRegionThatIsLostCostsOneTimeoutAndNoRequest() throws {
         let requests = workload((0..<600).map { [UInt32($0)] }, every: 0.1)
         var scenario = Scenario(network: Network(rtt: [20, 20]), engine: roundEngine, perRegion: 1)

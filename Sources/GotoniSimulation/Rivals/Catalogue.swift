@@ -23,7 +23,8 @@ public enum Catalogue {
         (.random, "any, with the same chance"),
         (
             .predictive,
-            "lowest predicted time, own and others'; decode_weight, others_weight, eviction_weight, tune=1 as gorgo"
+            "lowest predicted time, own and others'; the knobs, tune=1 as gorgo, and factors on its terms, 1 if not given: "
+                + PredictionTerm.allCases.map { "x_\($0)" }.joined(separator: ", ")
         ),
     ]
 
@@ -143,7 +144,13 @@ public enum Catalogue {
                 guard parameters.values[knob.info.name.description] != nil else { continue }
                 knobs.append((knob, try parameters.take(knob.info.name.description, 0, in: knob.info.bounds)))
             }
-            return .own(entry.id, knobs: knobs, index: index, search: try search(&parameters))
+            var factors: [(PredictionTerm, Double)] = []
+            if entry.id == .predictive {
+                for term in PredictionTerm.allCases {
+                    factors.append((term, try parameters.take("x_\(term)", 1, in: PredictionTerm.factors)))
+                }
+            }
+            return .own(entry.id, knobs: knobs, factors: factors, index: index, search: try search(&parameters))
         }
         guard let rival = rivals.first(where: { $0.name == name }) else {
             let names = policies.map(\.name).joined(separator: ", ")

@@ -39,7 +39,9 @@ public struct PolicySpec: Sendable, Equatable {
 
     /// What decides.
     enum Rule {
-        case own(PolicyID, knobs: [(Knob, Double)], index: PrefixIndex, search: WeightSearch)
+        case own(
+            PolicyID, knobs: [(Knob, Double)], factors: [(PredictionTerm, Double)], index: PrefixIndex,
+            search: WeightSearch)
         case rival(any RivalPolicy)
     }
 

@@ -50,10 +50,11 @@ final class Balancer {
         let ttl = max(Knob.metricsTTLMs.info.defaultValue, 2.5 * scenario.probeInterval.milliseconds)
         try router.set(.metricsTTLMs, to: min(ttl, Knob.metricsTTLMs.info.bounds.upperBound))
         switch rule {
-        case .own(let policy, let knobs, let index, let search):
+        case .own(let policy, let knobs, let factors, let index, let search):
             router.setPolicy(policy)
             try router.set(.msPerToken, to: scenario.typicalEngine.prefillPerToken)
             for (knob, value) in knobs { try router.set(knob, to: value) }
+            for (term, factor) in factors { try router.set(term, factor: factor) }
             switch search {
             case .nobody: break
             case .tuner(let settings, let freezeAfter):
