@@ -108,6 +108,18 @@ import Testing
         #expect(abs((report.fairness ?? 1) - 0.5) < 1e-9)
     }
 
+    @Test func theBusiestByTokensNeedNotBeTheBusiestByRequests() throws {
+        // In turn: to the first server 320 tokens and later 160, to the second 1,600.
+        let prompts = [blocks(0, 2), blocks(2, 10), blocks(12, 1)]
+        let requests = workload(prompts, every: 10)
+        let scenario = fleet(2)
+        let run = try Simulation.run(requests, scenario, policy("round-robin"))
+        let limits = ServiceLimits(ttft: 1_000, itl: 100)
+        let report = PolicyReport(run, requests, scenario, limits, reusable: 0, oracle: nil)
+        #expect(report.busiestShare == 2 / 3.0 && report.busiestPromptShare == 1_600 / 2_080.0)
+        #expect(report.busiestServer == (run.requests[0].server ?? 9) + 1)
+    }
+
     @Test func theReportOfALoneServerIsWhatHappened() throws {
         // Two sessions of five turns with 320 tokens each, which they repeat.
         let requests = workload((0..<10).map { blocks($0 % 2 * 2, 2) }, every: 10, sessions: (0..<10).map { $0 % 2 })
@@ -118,7 +130,8 @@ import Testing
         // Eight of ten find 304 of 320 tokens, in pages of 16; an endless cache with pages of 1 finds 319.
         #expect(abs(report.hitShare - 8 * 304 / 3_200.0) < 1e-12)
         #expect(abs((report.hitShareOfCeiling ?? 0) - 304 / 319.0) < 1e-12)
-        #expect(report.busiestShare == 1 && report.failed == 0 && report.goodput?.value == 1)
+        #expect(report.busiestShare == 1 && report.busiestPromptShare == 1)
+        #expect(report.failed == 0 && report.goodput?.value == 1)
         // 40 ms without cache, 2 ms with: the median is with.
         #expect(report.ttft?.p50.value == 2)
         #expect(report.itl?.p50.value == 6.5)
@@ -141,6 +154,9 @@ import Testing
         ("gorgo:queued_weight", "not parameter=number"), ("gorgo:queued_weight=nan", "not parameter=number"),
         ("gorgo:queued_weight=-1", "must be between"), ("", "no policy"), ("gorgo:", "not parameter=number"),
         ("oracle:others=1e9", "must be between"), ("random:cost=1", "no parameter"),
+        ("predictive:x_upload=10.1", "x_upload must be between 0.0 and 10.0"),
+        ("predictive:x_uplaod=0", "predictive has no parameter \"x_uplaod\""),
+        ("gorgo:x_upload=0", "gorgo has no parameter \"x_upload\""),
     ])
     func whatIsNotUnderstoodIsSaid(_ text: String, _ part: String) {
         do {

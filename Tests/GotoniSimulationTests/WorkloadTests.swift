@@ -160,6 +160,24 @@ import Testing
         #expect(try agentic.make(seed: 5).requests.map(\.promptTokens) != workload.requests.map(\.promptTokens))
     }
 
+    @Test func aStormStandsBehindOnePromptAndSharesNothingElse() throws {
+        var storm = SharedPrefixWorkload()
+        storm.requests = 5_000
+        storm.sharedTokens = 4_000
+        storm.sharedShare = 0.7
+        let workload = try storm.make(seed: 6)
+        let shared = workload.requests.indices.filter { workload.requests[$0].promptTokens > 4_000 }
+        // A message alone is hardly ever that long.
+        #expect((0.67...0.73).contains(Double(shared.count) / 5_000))
+        let system = tokens(workload, shared[0]).prefix(4_000)
+        let behind = shared.filter { tokens(workload, $0).prefix(4_000) == system }
+        #expect(behind.count >= shared.count - 20 && workload.sessions == 5_000)
+        #expect(abs(workload.reusableTokens() - 4_000 * (behind.count - 1)) < 5_000)
+        #expect(try storm.make(seed: 6).requests.map(\.promptTokens) == workload.requests.map(\.promptTokens))
+        storm.sharedShare = 1.5
+        #expect(throws: SimulationError.self) { try storm.make(seed: 6) }
+    }
+
     @Test func arrivalsFollowThePlan() throws {
         var workload = workload((0..<20_000).map { [UInt32($0 % 100)] }, every: 0.5)
         workload.requests[10].arrival = .after(request: 9, delay: Nanoseconds(1))

@@ -59,8 +59,10 @@ public struct PolicyReport: Codable, Equatable, Sendable {
     public var hitShareOfCeiling: Double?
     /// What the router that chose believed to be cached, as a share of prompt tokens.
     public var predictedHitShare: Double
-    /// Share of the requests that the busiest server served, and of time that the servers were busy on average.
+    /// Share of the requests that the busiest server served, share of all prompt tokens that one server had at most, and share of
+    /// time that the servers were busy on average.
     public var busiestShare: Double
+    public var busiestPromptShare: Double
     public var busiestServer: Int
     public var utilization: Double
     /// Jain's index over users of their mean speed: the TTFT of a lone, uncached request on the nearest server over that of
@@ -88,6 +90,7 @@ public struct PolicyReport: Codable, Equatable, Sendable {
         case hitShareOfCeiling = "hit_share_of_ceiling"
         case predictedHitShare = "predicted_hit_share"
         case busiestShare = "busiest_share"
+        case busiestPromptShare = "busiest_prompt_share"
         case busiestServer = "busiest_server"
         case regretTTFT = "regret_ttft_ms"
         case regretE2E = "regret_e2e_ms"
@@ -123,12 +126,16 @@ public struct PolicyReport: Codable, Equatable, Sendable {
         predictedHitShare = Double(answered.reduce(0) { $0 + run.requests[$1].matchedTokens }) / promptTokens
 
         var served = [Int](repeating: 0, count: scenario.servers.count)
-        for request in run.requests where request.outcome == .ok {
-            if let server = request.server { served[server] += 1 }
+        var tokens = served
+        for index in answered {
+            guard let server = run.requests[index].server else { continue }
+            served[server] += 1
+            tokens[server] += workload.requests[index].promptTokens
         }
         let most = served.indices.max { (served[$0], -$0) < (served[$1], -$1) } ?? 0
         busiestServer = most + 1
         busiestShare = Double(served[most]) / Double(max(served.reduce(0, +), 1))
+        busiestPromptShare = Double(tokens.max() ?? 0) / promptTokens
         utilization =
             run.work.reduce(0) { $0 + Double($1.busy) } / Double(scenario.servers.count) / 1e9 / max(seconds, 1e-9)
 

@@ -108,3 +108,38 @@ public struct NoReuseWorkload: Sendable {
         return workload
     }
 }
+
+/// A storm on one long system prompt: most requests stand behind it, each with a message of its own; the others are a message
+/// alone. Nobody comes back.
+public struct SharedPrefixWorkload: Sendable {
+    public var requests = 2_000
+    /// Of requests, 0 to 1.
+    public var sharedShare = 0.8
+    public var sharedTokens = 8_000
+    public var messageTokens = LogNormal(median: 300, sigma: 0.8)
+    public var outputTokens = LogNormal(median: 150, sigma: 0.8)
+    public var requestsPerSecond = 10.0
+
+    public init() {}
+
+    public func make(seed: UInt64) throws(SimulationError) -> Workload {
+        guard (1...10_000_000).contains(requests), (0...1).contains(sharedShare), (1...1 << 20).contains(sharedTokens)
+        else {
+            throw SimulationError(
+                "there must be 1 to 10,000,000 requests, and a share of 0 to 1 of them behind 1 to 1,048,576 tokens")
+        }
+        var chance = SplitMix64.stream(seed, 0x5709)
+        var workload = Workload(name: "shared-prefix")
+        workload.salt = chance.next()
+        let system = Segment(block: workload.addBlock(name: 0), tokens: UInt32(sharedTokens))
+        for request in 0..<requests {
+            let message = Segment(block: workload.addOwnBlock(), tokens: messageTokens.tokens(&chance))
+            let prompt = chance.uniform() < sharedShare ? [system, message] : [message]
+            let output = Int(outputTokens.tokens(&chance))
+            workload.add(prompt, outputTokens: output, arrival: .at(.zero), user: request, session: request)
+        }
+        workload.arrive(.poisson(perSecond: requestsPerSecond), seed: seed)
+        try workload.check()
+        return workload
+    }
+}

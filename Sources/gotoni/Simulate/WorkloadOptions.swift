@@ -15,6 +15,7 @@ struct WorkloadOptions: ParsableArguments {
     enum Generator: String, ExpressibleByArgument, CaseIterable {
         case agentic
         case noReuse = "no-reuse"
+        case sharedPrefix = "shared-prefix"
     }
 
     @Option(help: "A trace: Mooncake JSONL, Azure CSV or TraceLab CSV.", completion: .file())
@@ -22,7 +23,8 @@ struct WorkloadOptions: ParsableArguments {
 
     @Option(
         help:
-            "Without a trace: agentic (turns behind shared system prompts; so if not given) or no-reuse (the control).")
+            "Without a trace: agentic (turns behind shared system prompts; so if not given), no-reuse (the control) or shared-prefix (a storm on one system prompt)."
+    )
     var workload: Generator?
 
     @Option(help: "Only the first so many rows of the trace.")
@@ -34,14 +36,20 @@ struct WorkloadOptions: ParsableArguments {
     @Option(help: "Users of the agentic workload (\(AgenticWorkload().users)).")
     var users: Int?
 
-    @Option(name: .customLong("requests"), help: "Requests of the no-reuse workload (\(NoReuseWorkload().requests)).")
+    @Option(name: .customLong("requests"), help: "Requests of no-reuse and of shared-prefix (2,000).")
     var requestCount: Int?
 
-    @Option(help: "Median prompt tokens of the no-reuse workload (2,000).")
+    @Option(help: "Median prompt tokens of no-reuse (2,000), and of the messages of shared-prefix (300).")
     var promptTokens: Double?
 
-    @Option(help: "Median answer tokens of the no-reuse workload (150).")
+    @Option(help: "Median answer tokens of no-reuse and of shared-prefix (150).")
     var outputTokens: Double?
+
+    @Option(help: "Tokens of the system prompt of shared-prefix (\(SharedPrefixWorkload().sharedTokens)).")
+    var sharedTokens: Int?
+
+    @Option(help: "Share of requests behind it (\(SharedPrefixWorkload().sharedShare)).")
+    var sharedShare: Double?
 
     @Option(
         help: ArgumentHelp(
@@ -71,11 +79,16 @@ struct WorkloadOptions: ParsableArguments {
         try refuse("--limit", limit != nil, unless: !generated, "without --trace")
         try refuse("--block-tokens", blockTokens != nil, unless: !generated, "without --trace")
         try refuse("--workload", workload != nil, unless: generated, "with --trace")
-        let (agentic, noReuse) = (generated && workload != .noReuse, generated && workload == .noReuse)
-        try refuse("--users", users != nil, unless: agentic, "but with --workload agentic")
-        try refuse("--requests", requestCount != nil, unless: noReuse, "but with --workload no-reuse")
-        try refuse("--prompt-tokens", promptTokens != nil, unless: noReuse, "but with --workload no-reuse")
-        try refuse("--output-tokens", outputTokens != nil, unless: noReuse, "but with --workload no-reuse")
+        let kind = generated ? workload ?? .agentic : nil
+        let single = kind == .noReuse || kind == .sharedPrefix
+        let whenSingle = "but with --workload no-reuse or shared-prefix"
+        try refuse("--users", users != nil, unless: kind == .agentic, "but with --workload agentic")
+        try refuse("--requests", requestCount != nil, unless: single, whenSingle)
+        try refuse("--prompt-tokens", promptTokens != nil, unless: single, whenSingle)
+        try refuse("--output-tokens", outputTokens != nil, unless: single, whenSingle)
+        let whenShared = "but with --workload shared-prefix"
+        try refuse("--shared-tokens", sharedTokens != nil, unless: kind == .sharedPrefix, whenShared)
+        try refuse("--shared-share", sharedShare != nil, unless: kind == .sharedPrefix, whenShared)
         try refuse("--time-scale", timeScale != nil, unless: arrivals == "trace", "with --arrivals \(arrivals)")
     }
 
@@ -108,6 +121,14 @@ struct WorkloadOptions: ParsableArguments {
                 if let promptTokens { noReuse.promptTokens.median = promptTokens }
                 if let outputTokens { noReuse.outputTokens.median = outputTokens }
                 return try noReuse.make(seed: seed)
+            case .sharedPrefix:
+                var shared = SharedPrefixWorkload()
+                if let requestCount { shared.requests = requestCount }
+                if let promptTokens { shared.messageTokens.median = promptTokens }
+                if let outputTokens { shared.outputTokens.median = outputTokens }
+                if let sharedTokens { shared.sharedTokens = sharedTokens }
+                if let sharedShare { shared.sharedShare = sharedShare }
+                return try shared.make(seed: seed)
             }
         }
         let text: Data
