@@ -147,6 +147,15 @@ bench-matrix: $(GOTONI)
 .PHONY: bench-tuner
 bench-tuner: $(GOTONI)
 	@$(PYTHON) benchmark/simulation/tuner.py --gotoni $(GOTONI) --out $(BUILD)/tuner $(ARGS)
+## bench-ablation    what each term of predictive is worth, and what errors in it do (20 minutes; TRACES=folder with Mooncake's traces)
+.PHONY: bench-ablation
+bench-ablation: $(GOTONI) $(VENV)/plot-ready
+	@$(VPYTHON) benchmark/simulation/ablation.py --gotoni $(GOTONI) --out $(BUILD)/ablation --plot $(if $(TRACES),--traces $(TRACES)) $(ARGS)
+
+## bench-storm       a storm on one long system prompt: does the load spread, and are caches used? (two minutes)
+.PHONY: bench-storm
+bench-storm: $(GOTONI)
+	@$(PYTHON) benchmark/simulation/storm.py --gotoni $(GOTONI) --out $(BUILD)/storm $(ARGS)
 
 ## bench-simulator   how many requests a second the simulator plays
 .PHONY: bench-simulator
@@ -258,14 +267,14 @@ test-format: | deps
 	$(say) "format"
 	@swift format lint --strict --recursive --configuration .swift-format $(FORMATTED) && echo "formatted"
 
-## test-benchmarks   the benchmark kit (real, sweep, geo, peers, forms) on real programs, small (three minutes)
+## test-benchmarks   the benchmark kit (real, sweep, geo, peers, forms, simulation) on real programs, small (three minutes)
 .PHONY: test-benchmarks
 test-benchmarks: $(SO) $(LB) $(VENV)/geo-ready $(VENV)/real-ready $(VENV)/forms-ready $(GUIDELLM)/ready
 	@scripts/check-deps peers
-	@$(MAKE) --no-print-directory -j2 --output-sync=target $(addprefix test-benchmark-,real sweep geo peers forms)
+	@$(MAKE) --no-print-directory -j2 --output-sync=target $(addprefix test-benchmark-,real sweep geo peers forms simulation)
 
-.PHONY: $(addprefix test-benchmark-,geo peers real forms sweep)
-$(addprefix test-benchmark-,geo peers real forms):
+.PHONY: $(addprefix test-benchmark-,geo peers real forms simulation sweep)
+$(addprefix test-benchmark-,geo peers real forms simulation):
 	@$(HERE) $(VPYTHON) -m pytest -q -p no:cacheprovider $(patsubst test-benchmark-%,benchmark/%,$@)
 test-benchmark-sweep:
 	@GOTONI_BIN=$(abspath $(BIN)) $(GUIDELLM)/bin/python -m pytest -q -p no:cacheprovider benchmark/sweep

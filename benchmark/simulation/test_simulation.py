@@ -1,0 +1,183 @@
+"""The scripts of the laboratory, small: python3 -m pytest benchmark/simulation"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import ablation
+import cells
+import matrix
+import pytest
+import storm
+from cells import TTFT, Found, Policy
+
+HERE = pathlib.Path(__file__).resolve().parent
+BIN = pathlib.Path(os.environ.get("GOTONI_BIN", HERE.parents[1] / "build" / "bin")).resolve()
+LIMIT_S = 120.0
+ENDED_WITHIN_S = 20.0
+
+needs_programs = pytest.mark.skipif(
+    not (BIN / "gotoni").is_file(), reason="there is no build/bin/gotoni: make bin"
+)  # fmt: skip
+
+
+def command(script: str, out: pathlib.Path, *words: str) -> list[str]:
+    return [sys.executable, str(HERE / script), "--gotoni", str(BIN / "gotoni"), "--out", str(out), *words]
+
+
+def run(script: str, out: pathlib.Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(script, out, *words), check=False, capture_output=True, text=True, timeout=LIMIT_S)
+
+
+def policy(ttft_s: float, e2e_s: float = 10, good: float = 0.9, hits: float = 0.5) -> Policy:
+    return {
+        "ttft_ms": {"p50": {"value": 500}, "p95": {"value": 1_000 * ttft_s}}, "e2e_ms": {"p95": {"value": 1_000 * e2e_s}},
+        "goodput": {"value": good}, "hit_share": hits,
+    }  # fmt: skip
+
+
+# MARK: By hand
+
+
+def test_ratios_are_paired_by_seed() -> None:
+    mean, half = cells.ratio(TTFT, [policy(1), policy(20)], [policy(2), policy(40)])
+    assert (mean, half) == (0.5, 0)
+    mean, half = cells.ratio(TTFT, [policy(1), policy(3)], [policy(2), policy(4)])
+    assert mean == 0.625 and half == pytest.approx(12.706 * 0.125)
+
+
+def test_a_verdict_is_of_differences_that_are_neither_chance_nor_too_small() -> None:
+    assert matrix.verdict([1, 1.1, 0.9], [2, 2.1, 1.9], most=False) == "better"
+    assert matrix.verdict([1, 1.1, 0.9], [2, 2.1, 1.9], most=True) == "worse"
+    assert matrix.verdict([1, 3, 2], [2, 2, 2], most=False) == "tied"
+    assert matrix.verdict([1.99, 1.99, 1.99], [2, 2, 2], most=False) == "tied"
+
+
+def test_the_worst_cell_is_marked_and_what_is_worth_nothing_is_said() -> None:
+    def found(*ttfts: float) -> list[Policy]:
+        return [policy(each) for each in ttfts]
+
+    worse = "predictive:x_wait=0"
+    every: Found = {
+        cell: {ablation.WHOLE: found(1, 2), **{arm.policy: found(1, 2) for arm in ablation.arms()}, worse: found(*slow)}
+        for cell, slow in {"calm": (1.5, 3), "wild": (2, 4)}.items()
+    }
+    text = ablation.text(every)
+    assert "| wait × 0 | 1.50 ± 0.00 | **2.00 ± 0.00** |" in text
+    assert "Without a term nothing is worse than 2.00 ± 0.00 (wait × 0: TTFT p95, wild)" in text
+    assert "Without wait: TTFT p95 1.50 ± 0.00 (calm), TTFT p95 2.00 ± 0.00 (wild)." in text
+    assert "Without doubt: no change in any cell" in text
+
+
+def test_a_storm_is_judged_by_its_worst_seed() -> None:
+    def found(requests: float, tokens: float, hits: float) -> Policy:
+        return {"busiest_share": requests / 8, "busiest_prompt_share": tokens / 8, "hit_share": hits}
+
+    good = found(1.2, 1.25, 0.9)
+    assert storm.misses({"calm": {"predictive": [good, good], "prefix-tree": [found(8, 8, 1)]}}) == []
+    missed = storm.misses({"wild": {"predictive": [good, found(1.3, 1.1, 0.89)], "gorgo": [found(1, 1.5, 1)]}})
+    assert [line.split(": ")[1] for line in missed] == ["wild, predictive", "wild, predictive", "wild, gorgo"]
+
+
+# MARK: Played
+
+
+@needs_programs
+def test_the_matrix_is_played(tmp_path: pathlib.Path) -> None:
+    cell = "agentic, light, near"
+    done = run("matrix.py", tmp_path, "--seeds", "2", "--only", cell, "--field", "predictive,least-load")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "matrix.md").read_text() == done.stdout and done.stdout.count(f"| {cell} | ") == 2
+    found: Found = json.loads((tmp_path / "matrix.json").read_text())
+    assert {name: len(runs) for name, runs in found[cell].items()} == {"predictive": 2, "least-load": 2}
+    mean, half = cells.ratio(TTFT, found[cell]["predictive"], found[cell]["least-load"])
+    assert f"| {cell} | {mean:.2f} ± {half:.2f} | " in done.stdout and 0.1 < mean < 1
+
+
+@needs_programs
+def test_the_ablation_is_played(tmp_path: pathlib.Path) -> None:
+    done = run("ablation.py", tmp_path, "--seeds", "2", "--only", "agentic, knee, far")
+    assert done.returncode == 0, done.stderr
+    found: Found = json.loads((tmp_path / "ablation.json").read_text())
+    assert list(found["agentic, knee, far"]) == [ablation.WHOLE, *(arm.policy for arm in ablation.arms())]
+    # Each arm is another policy: it decides otherwise.
+    ttfts = {name: tuple(TTFT.of(runs)) for name, runs in found["agentic, knee, far"].items()}
+    assert len(set(ttfts.values())) > len(ttfts) - 6
+    assert done.stdout.count("\n| ") == len(ablation.MEASURES) * (1 + len(ablation.arms()))
+
+
+@needs_programs
+def test_the_storm_is_played_and_judged(tmp_path: pathlib.Path) -> None:
+    done = run("storm.py", tmp_path, "--seeds", "2", "--only", "one region", "--field", "gorgo,prefix-tree")
+    assert done.returncode in (0, 1), done.stderr
+    assert (done.returncode == 1) == ("MISSED" in done.stdout)
+    found: Found = json.loads((tmp_path / "storm.json").read_text())
+    assert min(storm.TOKENS_OVER_MEAN.of(found["one region"]["prefix-tree"])) > 3
+
+
+@needs_programs
+@pytest.mark.parametrize(
+    ("script", "words", "sentence"),
+    [
+        ("matrix.py", ["--field", "predictive,nobody"], 'there is no policy "nobody"'),
+        ("matrix.py", ["--field", "gorgo,random"], "predictive is not in the field"),
+        ("matrix.py", ["--beside", "nobody"], "nobody is not in the field"),
+        ("matrix.py", ["--only", "weekend"], 'there is no cell with weekend in its name'),
+        ("ablation.py", ["--traces", "/nowhere"], "there is no mooncake/conversation.jsonl in /nowhere"),
+        ("ablation.py", ["--seeds", "1"], "at least 2 seeds"),
+        ("storm.py", ["--jobs", "0"], "1 job"),
+        ("storm.py", ["--traces", "."], "unrecognized arguments"),
+    ],
+)
+def test_wrong_use_is_a_sentence_and_status_2(
+    script: str, words: list[str], sentence: str, tmp_path: pathlib.Path
+) -> None:
+    done = run(script, tmp_path, *words)
+    assert done.returncode == 2 and sentence in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@needs_programs
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_ends_everything(by: signal.Signals, tmp_path: pathlib.Path) -> None:
+    words = command("matrix.py", tmp_path, "--only", "saturated")
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True) as script:
+        try:
+            deadline = time.monotonic() + ENDED_WITHIN_S
+            while not (started := simulations_of(script.pid)) and script.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert started
+            script.send_signal(by)  # to it alone: what it started hears of it from nobody else
+            _, said = script.communicate(timeout=ENDED_WITHIN_S)
+            assert script.returncode == 2 and "Traceback" not in said
+        finally:
+            script.kill()
+    deadline = time.monotonic() + ENDED_WITHIN_S
+    while any(is_simulation(pid) for pid in started) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not any(is_simulation(pid) for pid in started)
+
+
+def simulations_of(pid: int) -> list[int]:
+    """Its threads' children."""
+    found: list[int] = []
+    for thread in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found += [int(child) for child in thread.read_text().split()]
+        except OSError:  # it ended
+            continue
+    return [child for child in found if is_simulation(child)]
+
+
+def is_simulation(pid: int) -> bool:
+    """A process that has ended has no command line, reaped or not."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().startswith(bytes(BIN / "gotoni") + b"\0")
+    except OSError:
+        return False
