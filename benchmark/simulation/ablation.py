@@ -11,7 +11,6 @@ a factor of two. Each arm's p50 and p95 TTFT and p95 E2E are given over those of
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import pathlib
 import sys
@@ -72,6 +71,11 @@ class Ratio:
         return cells.with_half(self.mean, self.half, 2)
 
 
+def played(found: Found) -> list[Arm]:
+    """Those that are in it."""
+    return [arm for arm in arms() if all(arm.policy in policies for policies in found.values())]
+
+
 def ratios(found: Found, arm: Arm, measure: Measure) -> dict[str, Ratio]:
     """By cell."""
     return {
@@ -92,7 +96,7 @@ def text(found: Found) -> str:
 def table(found: Found, measure: Measure) -> list[str]:
     """A row for each arm, its worst cell in bold."""
     rows = ["| arm | " + " | ".join(found) + " |", "|---" + "|--:" * len(found) + "|"]
-    for arm in arms():
+    for arm in played(found):
         of = ratios(found, arm, measure)
         worst = max(of, key=lambda cell: of[cell].mean)
         columns = [f"**{ratio}**" if cell == worst else str(ratio) for cell, ratio in of.items()]
@@ -104,6 +108,8 @@ def conclusions(found: Found) -> list[str]:
     """What the tables come to: the largest error's price, and who is worth nothing."""
 
     def worst(which: list[Arm]) -> str:
+        if not which:
+            return "nothing played"
         every = [
             (ratio, arm.name, measure.name.removesuffix(" s"), cell)
             for arm in which for measure in MEASURES for cell, ratio in ratios(found, arm, measure).items()
@@ -111,7 +117,8 @@ def conclusions(found: Found) -> list[str]:
         ratio, arm, measure, cell = max(every, key=lambda each: each[0].mean)
         return f"{ratio} ({arm}: {measure}, {cell})"
 
-    terms, told = [arm for arm in arms() if ":x_" in arm.policy], [arm for arm in arms() if ":x_" not in arm.policy]
+    terms = [arm for arm in played(found) if ":x_" in arm.policy]
+    told = [arm for arm in played(found) if ":x_" not in arm.policy]
     without = [arm for arm in terms if arm.factor == 0]
     lines = [
         f"- Without a term nothing is worse than {worst(without)}.",
@@ -133,7 +140,7 @@ def conclusions(found: Found) -> list[str]:
 
 def draw(found: Found, out: pathlib.Path) -> None:
     pyplot = plot.pyplot()
-    every = arms()
+    every = played(found)
     figure, panels = pyplot.subplots(1, len(MEASURES), figsize=(18, 1 + 0.3 * len(every)), sharey=True, layout="constrained")
     for axes, measure in zip(panels, MEASURES):
         axes.axvline(1, color=plot.OTHERS, linewidth=1)
@@ -159,13 +166,17 @@ def main() -> int:
     end_on_signals()
     parser = cells.parser_of(__doc__, "ablation.json and ablation.md")
     cells.add_traces(parser)
+    parser.add_argument("--arms", default="", metavar="TEXT", help="only arms whose name holds this")
     parser.add_argument("--plot", action="store_true", help="draw it as well")
     options = cells.parsed(parser)
     words = cells.chosen(CELLS, options, parser)
+    field = [arm.policy for arm in arms() if options.arms in arm.name]
+    if not field:
+        parser.error(f"there is no arm with {options.arms} in its name: {'; '.join(arm.name for arm in arms())}")
     try:
         if options.plot:
             check_plot()
-        found = cells.gather(words, ",".join([WHOLE, *(arm.policy for arm in arms())]), options)
+        found = cells.gather(words, ",".join([WHOLE, *field]), options)
         cells.write(found, text(found), options, "ablation")
         if options.plot:
             draw(found, options.out)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import multiprocessing.pool
 import pathlib
+import queue
 import sys
+import threading
 from typing import Any, Callable, Sequence
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "peers"))
@@ -28,6 +29,7 @@ LIMIT_S = 3_600.0
 
 Policy = dict[str, Any]  # as `gotoni simulate --json` writes it
 Found = dict[str, dict[str, list[Policy]]]  # by cell and policy, one of each seed
+Run = tuple[str, int]  # cell and seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,15 +86,34 @@ def gather(cells: dict[str, list[str]], field: str, options: argparse.Namespace)
     """Plays the policies of `field` in every cell, given by the words of its command line, with the seeds 1, 2, ...
     Errors: BenchError."""
     runs = [(cell, seed) for cell in cells for seed in range(1, options.seeds + 1)]
-    found: Found = {cell: {} for cell in cells}
-    # Its threads do not outlive this script, and the simulations that they wait for do not outlive them.
-    with multiprocessing.pool.ThreadPool(options.jobs) as pool:
-        played = pool.imap(lambda run: play(options.gotoni, cells[run[0]], run[1], field), runs)
-        for done, ((cell, _), policies) in enumerate(zip(runs, played), 1):
-            for policy in policies:
-                found[cell].setdefault(policy["policy"], []).append(policy)
-            print(f"\r{done} of {len(runs)} runs", end="", file=sys.stderr, flush=True)
+    todo: queue.SimpleQueue[Run] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[Run, list[Policy] | BenchError]] = queue.SimpleQueue()
+    for run in runs:
+        todo.put(run)
+
+    def work() -> None:
+        while True:
+            cell, seed = todo.get()
+            try:
+                done.put(((cell, seed), play(options.gotoni, cells[cell], seed, field)))
+            except BenchError as error:
+                done.put(((cell, seed), error))
+
+    # Nobody waits for them at the end, and what they started ends with them.
+    for _ in range(options.jobs):
+        threading.Thread(target=work, daemon=True).start()
+    played: dict[Run, list[Policy]] = {}
+    while len(played) < len(runs):
+        run, policies = done.get()
+        if isinstance(policies, BenchError):
+            raise policies
+        played[run] = policies
+        print(f"\r{len(played)} of {len(runs)} runs", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
+    found: Found = {cell: {} for cell in cells}
+    for run in runs:
+        for policy in played[run]:
+            found[run[0]].setdefault(policy["policy"], []).append(policy)
     return found
 
 
@@ -102,8 +123,14 @@ def play(gotoni: pathlib.Path, words: Sequence[str], seed: int, field: str) -> l
     try:
         said = output_of([*command, "--seed", seed, "--json", "/dev/stdout"], LIMIT_S)
     except BenchError as error:
-        raise BenchError(f"gotoni simulate: {str(error).splitlines()[-1]}") from error
+        raise BenchError(sentence(str(error))) from error
     return json.loads(said[said.index("{") :])["cells"][0]["policies"]
+
+
+def sentence(said: str) -> str:
+    """Of what a program said that failed: what is wrong without how to use it."""
+    lines = said.splitlines()
+    return next((line for line in lines if line.startswith("Error: ")), lines[-1])
 
 
 def write(found: Found, text: str, options: argparse.Namespace, name: str) -> None:

@@ -59,6 +59,11 @@ def test_a_verdict_is_of_differences_that_are_neither_chance_nor_too_small() -> 
     assert matrix.verdict([1.99, 1.99, 1.99], [2, 2, 2], most=False) == "tied"
 
 
+def test_every_arm_is_another_policy() -> None:
+    policies = [ablation.WHOLE, *(arm.policy for arm in ablation.arms())]
+    assert len(set(policies)) == len(policies) == 1 + 3 * 8 + 1 + 2 * 3
+
+
 def test_the_worst_cell_is_marked_and_what_is_worth_nothing_is_said() -> None:
     def found(*ttfts: float) -> list[Policy]:
         return [policy(each) for each in ttfts]
@@ -102,14 +107,14 @@ def test_the_matrix_is_played(tmp_path: pathlib.Path) -> None:
 
 @needs_programs
 def test_the_ablation_is_played(tmp_path: pathlib.Path) -> None:
-    done = run("ablation.py", tmp_path, "--seeds", "2", "--only", "agentic, knee, far")
+    done = run("ablation.py", tmp_path, "--seeds", "2", "--only", "agentic, knee, far", "--arms", "wait")
     assert done.returncode == 0, done.stderr
     found: Found = json.loads((tmp_path / "ablation.json").read_text())
-    assert list(found["agentic, knee, far"]) == [ablation.WHOLE, *(arm.policy for arm in ablation.arms())]
+    factors = [f"predictive:x_wait={factor}" for factor in ("0", "0.5", "2")]
+    assert list(found["agentic, knee, far"]) == [ablation.WHOLE, *factors]
     # Each arm is another policy: it decides otherwise.
-    ttfts = {name: tuple(TTFT.of(runs)) for name, runs in found["agentic, knee, far"].items()}
-    assert len(set(ttfts.values())) > len(ttfts) - 6
-    assert done.stdout.count("\n| ") == len(ablation.MEASURES) * (1 + len(ablation.arms()))
+    assert len({tuple(TTFT.of(runs)) for runs in found["agentic, knee, far"].values()}) == 4
+    assert done.stdout.count("\n| wait × ") == 3 * len(ablation.MEASURES)
 
 
 @needs_programs
@@ -131,6 +136,7 @@ def test_the_storm_is_played_and_judged(tmp_path: pathlib.Path) -> None:
         ("matrix.py", ["--only", "weekend"], 'there is no cell with weekend in its name'),
         ("ablation.py", ["--traces", "/nowhere"], "there is no mooncake/conversation.jsonl in /nowhere"),
         ("ablation.py", ["--seeds", "1"], "at least 2 seeds"),
+        ("ablation.py", ["--arms", "leg"], "there is no arm with leg in its name"),
         ("storm.py", ["--jobs", "0"], "1 job"),
         ("storm.py", ["--traces", "."], "unrecognized arguments"),
     ],
