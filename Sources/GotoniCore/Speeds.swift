@@ -94,13 +94,15 @@ struct Evidence: BitwiseCopyable {
     private var decode = Regression<2>()
 
     /// How many observations the prior of each coefficient is worth, in the square of its feature: the knobs little, for they
-    /// may be anybody's defaults; all servers' speed much to one of them, for most fleets are alike.
+    /// may be anybody's defaults; all servers' speed much to one of them, for most fleets are alike. What tells a server from
+    /// others is what work takes there; how that grows with the requests beside it, and what sending takes, is hardly seen apart
+    /// from it at one server, whose load varies little: what all have seen is believed, or chance would make favourites.
     struct Trust {
         var firstToken: InlineArray<5, Double>
         var decode: InlineArray<2, Double>
 
         static var inKnobs: Trust { Trust(firstToken: [5, 4, 50, 5, 25], decode: [5, 5]) }
-        static var inFleet: Trust { Trust(firstToken: [10, 20, 200, 20, 100], decode: [20, 20]) }
+        static var inFleet: Trust { Trust(firstToken: [10, 20, 20_000, 1_000, 5_000], decode: [200, 2_000]) }
     }
 
     /// A first token came after `time` where `predicted` was expected.

@@ -80,14 +80,16 @@ def test_the_worst_cell_is_marked_and_what_is_worth_nothing_is_said() -> None:
     assert "Without doubt: no change in any cell" in text
 
 
-def test_a_storm_is_judged_by_its_worst_seed() -> None:
+def test_a_storm_is_judged_by_requests_and_hits() -> None:
     def found(requests: float, tokens: float, hits: float) -> Policy:
         return {"busiest_share": requests / 8, "busiest_prompt_share": tokens / 8, "hit_share": hits}
 
-    good = found(1.2, 1.25, 0.9)
-    assert storm.misses({"calm": {"predictive": [good, good], "prefix-tree": [found(8, 8, 1)]}}) == []
-    missed = storm.misses({"wild": {"predictive": [good, found(1.3, 1.1, 0.89)], "gorgo": [found(1, 1.5, 1)]}})
-    assert [line.split(": ")[1] for line in missed] == ["wild, predictive", "wild, predictive", "wild, gorgo"]
+    good = found(1.25, 8, 0.9)
+    bad = {"predictive": [good, found(1.3, 1.1, 0.89)], "gorgo": [found(1.5, 1, 1)]}
+    assert storm.misses({"one region": {"predictive": [good, good], "prefix-tree": [found(8, 8, 1)]}}) == []
+    assert storm.misses({"three regions, far": bad}) == []
+    missed = storm.misses({"one region": bad})
+    assert [line.split(": ")[1].split(", ")[1] for line in missed] == ["predictive", "predictive", "gorgo"]
 
 
 # MARK: Played
