@@ -147,6 +147,7 @@ bench-matrix: $(GOTONI)
 .PHONY: bench-tuner
 bench-tuner: $(GOTONI)
 	@$(PYTHON) benchmark/simulation/tuner.py --gotoni $(GOTONI) --out $(BUILD)/tuner $(ARGS)
+
 ## bench-ablation    what each term of predictive is worth, and what errors in it do (20 minutes; TRACES=folder with Mooncake's traces)
 .PHONY: bench-ablation
 bench-ablation: $(GOTONI) $(VENV)/plot-ready
