@@ -213,15 +213,29 @@ public final class Gateway: Sendable {
 
     /// Limits that grow back, four times a second.
     private func maintain() async {
+        var losesWindows = CongestionControl.losesIdleWindows(configuration.upstreamCongestion)
         while !Task.isCancelled {
             try? await Task.sleep(nanoseconds: 250_000_000)
             let now = Clock.now()
             for server in dispatcher.fleet.all {
+                if losesWindows, let rtt = server.state.withLockedValue(\.rtt.least), rtt > Self.farMs {
+                    losesWindows = false
+                    warnOfIdleWindows(server, rtt)
+                }
                 dispatcher.reconcile(server, now: now)
                 if server.role == .peer { dispatcher.reconsider(server, now: now) }
                 if dispatcher.applyLimit(server, now: now) { dispatcher.freed(server) }
             }
         }
+    }
+
+    /// A round trip from which on it shows when a long prompt takes some more of them, milliseconds.
+    private static let farMs = 20.0
+
+    private func warnOfIdleWindows(_ server: Server, _ rtt: Double) {
+        logger.warning(
+            "long prompts take round trips more to a distant server, for connections lose their windows when idle: set --upstream-congestion bbr, or net.ipv4.tcp_slow_start_after_idle to 0",
+            metadata: ["server": "\(server.name)", "rtt_ms": "\(Int(rtt.rounded()))"])
     }
 
     /// Tells peers what has changed, until cancelled.

@@ -111,6 +111,11 @@ public struct GatewayConfiguration: Sendable {
     /// Connections to a server that are idle for longer are closed. Engines on uvicorn close theirs after 5 s; a request
     /// that meets a closing connection is sent again on a new one.
     public var upstreamKeepAlive = Nanoseconds(milliseconds: 60_000)
+    /// Idle connections that each event loop keeps open to each server that is up, ahead of the requests that need them; 0:
+    /// none.
+    public var upstreamSpare = 1
+    /// Of connections to servers; nil: the kernel's default.
+    public var upstreamCongestion: CongestionControl?
     public var retries = 2
 
     // Knowledge.

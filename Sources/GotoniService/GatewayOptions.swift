@@ -72,6 +72,18 @@ public struct GatewayOptions: ParsableArguments {
     @Option(help: ArgumentHelp("How long idle connections to servers are kept.", valueName: "TIME"))
     var upstreamKeepAlive: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Idle connections to every server that each event loop keeps open, ahead of requests; 0: none.",
+            valueName: "N"))
+    var upstreamSpare: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Congestion control of connections to servers: with bbr, idle ones keep their windows for long prompts.",
+            valueName: "NAME"))
+    var upstreamCongestion: String?
+
     @Option(help: ArgumentHelp("For requests under way when stopping.", valueName: "TIME"))
     var drainTimeout: String?
 

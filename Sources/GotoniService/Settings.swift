@@ -192,6 +192,11 @@ extension Settings {
         time("request-timeout", \.requestTimeout, { $0.requestTimeout }, least: 100),
         time("keep-alive-timeout", \.keepAliveTimeout, { $0.keepAliveTimeout }, least: 100),
         time("upstream-keep-alive", \.upstreamKeepAlive, { $0.upstreamKeepAlive }),
+        number("upstream-spare", \.upstreamSpare, 0...64, { $0.upstreamSpare }),
+        Setting(
+            key: "upstream-congestion", flag: { $0.upstreamCongestion.map { [$0] } },
+            set: { $0.gateway.upstreamCongestion = try CongestionControl($1) },
+            show: { $0.gateway.upstreamCongestion.map { [$0.name] } ?? [] }),
         time("drain-timeout", \.drainTimeout, { $0.drainTimeout }),
         number("max-body", \.maxBodyBytes, 1024...(1 << 30), { $0.maxBody }),
         number("max-connections", \.maxConnections, 1...1_000_000, { $0.maxConnections }),

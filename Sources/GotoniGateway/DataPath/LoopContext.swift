@@ -84,8 +84,12 @@ final class LoopContext {
     func pool(for server: Server) -> UpstreamPool {
         if let pool = pools[server.id.rawValue] { return pool }
         let pool = UpstreamPool(
-            server: server, loop: loop, connectTimeout: dispatcher.configuration.connectTimeout,
-            keepAlive: dispatcher.configuration.upstreamKeepAlive)
+            server: server, loop: loop,
+            UpstreamSettings(
+                connectTimeout: dispatcher.configuration.connectTimeout,
+                keepAlive: dispatcher.configuration.upstreamKeepAlive,
+                spares: dispatcher.configuration.upstreamSpare,
+                congestion: dispatcher.configuration.upstreamCongestion))
         pools[server.id.rawValue] = pool
         return pool
     }
@@ -100,7 +104,7 @@ final class LoopContext {
         for client in Array(clients.values) { client.tick(now: now) }
         for pool in pools.values {
             let (isUp, isRemoved) = pool.server.state.withLockedValue { ($0.health.state == .up, $0.isRemoved) }
-            pool.sweep(now: now, keepsWarm: isUp && !isRemoved && !isDraining)
+            pool.sweep(now: now, keepsSpares: isUp && !isRemoved && !isDraining)
         }
         if isDraining {
             for client in Array(clients.values) { client.closeIfIdle(for: settle, now: now) }

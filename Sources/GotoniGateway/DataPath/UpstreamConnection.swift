@@ -18,7 +18,7 @@ final class UpstreamConnection: ChannelInboundHandler, Flushable {
     let pool: UpstreamPool
     /// Who gets what comes; nil: idle.
     weak var user: (any UpstreamUser)?
-    private var context: ChannelHandlerContext?
+    private(set) var context: ChannelHandlerContext?
     /// Requests it has carried. A server may close one that has served at any time.
     private(set) var served = 0
     private(set) var idleSince = Nanoseconds(0)

@@ -11,31 +11,48 @@ enum DeadPeer {
     static let unansweredMs: Int = 60_000
 }
 
-/// The connections of one event loop to one server. The one used last is used next, so the rest may age and go.
+/// What a pool keeps open, and how it connects.
+struct UpstreamSettings {
+    var connectTimeout = Nanoseconds(0)
+    /// Of idle connections; see `GatewayConfiguration.upstreamKeepAlive`.
+    var keepAlive = Nanoseconds(milliseconds: 600_000)
+    /// Idle connections that are kept, and opened ahead of the requests that need them.
+    var spares = 0
+    /// Nil: the kernel's choice.
+    var congestion: CongestionControl?
+}
+
+/// The connections of one event loop to one server. The one used last is used next: its congestion window is the least
+/// aged, and the rest may age and go.
 final class UpstreamPool {
     let server: Server
     private let loop: any EventLoop
-    private let connectTimeout: Nanoseconds
-    private let keepAlive: Nanoseconds
-    private var idle: [UpstreamConnection] = []
+    private let settings: UpstreamSettings
+    /// Those never used first, for their windows are the smallest; behind them in the order of last use.
+    private(set) var idle: [UpstreamConnection] = []
     /// Open or being opened, with the idle ones.
     private(set) var connections = 0
     private var isClosed = false
-    /// A server that could not be reached is not dialled again at once just to keep a connection warm.
-    private var warmNext = Nanoseconds(0)
+    private var isOpeningSpare = false
+    /// A server that cannot be reached, or ends connections that it was not asked on, is not dialled all the time just to
+    /// have a spare one.
+    private var nextSpare = Nanoseconds(0)
     static let mostIdle = 256
+    static let sparePause = Nanoseconds(milliseconds: 2_000)
 
-    init(server: Server, loop: any EventLoop, connectTimeout: Nanoseconds, keepAlive: Nanoseconds) {
+    init(server: Server, loop: any EventLoop, _ settings: UpstreamSettings) {
         self.server = server
         self.loop = loop
-        self.connectTimeout = connectTimeout
-        self.keepAlive = keepAlive
+        self.settings = settings
     }
 
     /// An idle connection, now the caller's.
     func take() -> UpstreamConnection? {
         while let connection = idle.popLast() {
-            if connection.isOpen { return connection }
+            guard connection.isOpen else { continue }
+            // A spare one was needed: the next may be opened at once.
+            if connection.served == 0 { nextSpare = Nanoseconds(0) }
+            return connection
         }
         return nil
     }
@@ -51,13 +68,16 @@ final class UpstreamPool {
             .channelOption(.tcpOption(.init(rawValue: TCP_USER_TIMEOUT)), value: DeadPeer.unansweredMs)
             .channelOption(
                 .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 4096, maximum: 65536))
-        if connectTimeout.rawValue > 0 { bootstrap = bootstrap.connectTimeout(connectTimeout.timeAmount) }
-        let (tls, host) = (server.tls, server.url.host)
+        if settings.connectTimeout.rawValue > 0 {
+            bootstrap = bootstrap.connectTimeout(settings.connectTimeout.timeAmount)
+        }
+        let (tls, host, congestion) = (server.tls, server.url.host, settings.congestion)
         let address = try? SocketAddress(ipAddress: host, port: server.url.port)
         let isAddress = address != nil
         let made = NIOLoopBound(UpstreamConnection(pool: self), eventLoop: loop)
         bootstrap = bootstrap.channelInitializer { channel in
             channel.eventLoop.makeCompletedFuture {
+                congestion?.set(on: channel)
                 let pipeline = channel.pipeline.syncOperations
                 if let tls {
                     try pipeline.addHandler(
@@ -73,10 +93,10 @@ final class UpstreamPool {
 
     private func connect(socket path: String, _ done: @escaping (Result<UpstreamConnection, any Error>) -> Void) {
         let made = NIOLoopBound(UpstreamConnection(pool: self), eventLoop: loop)
-        let bootstrap = ClientBootstrap(group: loop).connectTimeout(connectTimeout.timeAmount).channelInitializer {
-            channel in
-            channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(made.value) }
-        }
+        let bootstrap = ClientBootstrap(group: loop).connectTimeout(settings.connectTimeout.timeAmount)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(made.value) }
+            }
         finish(bootstrap.connect(unixDomainSocketPath: path), made.value, done)
     }
 
@@ -102,7 +122,7 @@ final class UpstreamPool {
 
     func giveBack(_ connection: UpstreamConnection) {
         guard !isClosed, idle.count < Self.mostIdle else { return connection.close() }
-        idle.append(connection)
+        idle.insert(connection, at: connection.served == 0 ? 0 : idle.endIndex)
     }
 
     /// It ended.
@@ -111,17 +131,19 @@ final class UpstreamPool {
         idle.removeAll { $0 === connection }
     }
 
-    /// Closes what has been idle for long, and keeps one connection warm: a new one costs round trips.
-    func sweep(now: Nanoseconds, keepsWarm: Bool) {
-        while let oldest = idle.first, now.since(oldest.idleSince) > keepAlive, idle.count > (keepsWarm ? 1 : 0) {
-            idle.removeFirst()
-            oldest.close()
+    /// Closes what has been idle for long but for the spare ones, and opens one of these if they are too few: who needs a
+    /// new connection waits for a round trip, or three with TLS.
+    func sweep(now: Nanoseconds, keepsSpares: Bool) {
+        let kept = keepsSpares ? settings.spares : 0
+        while idle.count > kept, let old = idle.firstIndex(where: { now.since($0.idleSince) > settings.keepAlive }) {
+            idle.remove(at: old).close()
         }
-        if keepsWarm, connections == 0, !isClosed, now >= warmNext {
-            warmNext = now.plus(Nanoseconds(milliseconds: 2_000))
-            connect { result in
-                if case .success(let connection) = result { connection.release(now: Clock.now()) }
-            }
+        guard idle.count < kept, !isOpeningSpare, !isClosed, now >= nextSpare else { return }
+        nextSpare = now.plus(Self.sparePause)
+        isOpeningSpare = true
+        connect { result in
+            self.isOpeningSpare = false
+            if case .success(let connection) = result { connection.release(now: Clock.now()) }
         }
     }
 

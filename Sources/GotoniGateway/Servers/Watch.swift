@@ -22,8 +22,7 @@ struct Watch: Sendable {
         let configuration = dispatcher.configuration
         try? await loop.submit {
             pools.value = UpstreamPool(
-                server: server, loop: loop, connectTimeout: configuration.probeTimeout,
-                keepAlive: Nanoseconds(milliseconds: 600_000))
+                server: server, loop: loop, UpstreamSettings(connectTimeout: configuration.probeTimeout))
         }.get()
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await probe(pools) }
