@@ -255,8 +255,8 @@ extension Sockets {
                     client.post()
                     _ = try await client.answer()
                 }
-                // The probe's, and one kept warm.
-                #expect(running.engines[0].state.read(\.accepted) <= 3)
+                // The probe's, a spare one of each loop, and one that was opened while a request was under way.
+                #expect(running.engines[0].state.read(\.accepted) <= 4)
             }
         }
 

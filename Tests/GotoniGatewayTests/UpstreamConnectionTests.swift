@@ -22,7 +22,7 @@ import Testing
             let server = Server(
                 id: ServerID(1), name: "a", url: try #require(ServerURL("127.0.0.1:1")), tls: nil, limit: 1)
             pool = UpstreamPool(
-                server: server, loop: loop, connectTimeout: Nanoseconds(0), keepAlive: Nanoseconds(milliseconds: 1_000))
+                server: server, loop: loop, UpstreamSettings(keepAlive: Nanoseconds(milliseconds: 1_000)))
         }
 
         func connect() throws -> (UpstreamConnection, EmbeddedChannel) {
@@ -99,6 +99,41 @@ import Testing
         rig.context.flushSoon(first)
         rig.loop.run()
         #expect(first.flushes == 1 && second.flushes == 1)
+    }
+
+    /// A window grows as far as it was used and shrinks with time: the one used last has most of it, an unused one nothing.
+    @Test func theConnectionUsedLastIsTakenFirstAndUnusedOnesLast() throws {
+        let rig = try Rig()
+        defer { rig.close() }
+        let all = try (0..<4).map { _ in try rig.connect().0 }
+        for connection in all[0..<2] {
+            connection.write(ByteBuffer(string: "x"), ByteBuffer())
+            connection.flush()
+        }
+        for (time, index) in [2, 1, 3, 0].enumerated() {
+            all[index].release(now: Nanoseconds(milliseconds: Double(time)))
+        }
+        let taken = (0..<4).map { _ in rig.pool.take() }
+        #expect(taken[0] === all[0] && taken[1] === all[1])
+        #expect(taken[2...].allSatisfy { $0?.served == 0 } && rig.pool.take() == nil)
+    }
+
+    /// The pool keeps connections for a second here.
+    @Test func whatIsIdleForLongGoesUnusedOnesFirst() throws {
+        let rig = try Rig()
+        defer { rig.close() }
+        let (used, spare, late) = (try rig.connect(), try rig.connect(), try rig.connect())
+        used.0.write(ByteBuffer(string: "x"), ByteBuffer())
+        used.0.flush()
+        for (time, connection) in [(0, used.0), (0, spare.0), (900, late.0)] {
+            connection.release(now: Nanoseconds(milliseconds: Double(time)))
+        }
+        rig.pool.sweep(now: Nanoseconds(milliseconds: 1_000), keepsSpares: false)
+        rig.loop.run()
+        #expect([used, spare, late].map(\.1.isActive) == [true, true, true])
+        rig.pool.sweep(now: Nanoseconds(milliseconds: 1_001), keepsSpares: false)
+        rig.loop.run()
+        #expect([used, spare, late].map(\.1.isActive) == [false, false, true])
     }
 
     /// An answer may come before its request has been sent, if the server speaks first. The next one would follow the

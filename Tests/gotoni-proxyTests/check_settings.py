@@ -6,7 +6,7 @@ import pathlib
 import re
 import tempfile
 
-from programs import Engine, Proxy, run, started
+from programs import Engine, Proxy, run, started, until
 from wire import Recorder
 
 
@@ -62,7 +62,8 @@ def what_is_printed_reads_back_as_the_same() -> None:
         "--server a=http://127.0.0.1:1 --server b=https://example.org/engine --server [::1]:30000 --policy least-load "
         "--ms-per-token 0.5 --running-cost-factor 0 --max-queue 7 --queue-timeout 250ms --first-byte-timeout 0 "
         "--idle-timeout 2m --tls-insecure b --tls-insecure * --reuse-port yes --log-format json --seed 9 --retries 0 "
-        "--admin-listen 127.0.0.1:0 --metrics-path /metrics --pid-file some.pid --max-body 4096 --threads 3"
+        "--admin-listen 127.0.0.1:0 --metrics-path /metrics --pid-file some.pid --max-body 4096 --threads 3 "
+        "--upstream-spare 2 --upstream-congestion reno"
     ).split()
     status, first = run("--print-config", *options)
     assert status == 0, first
@@ -97,6 +98,9 @@ def what_is_wrong_is_said_and_nothing_starts() -> None:
         (["--server", "http://user@127.0.0.1:1"], "is not http"),
         (["--metrics-path", "metrics"], "is not a path"),
         (["--log-level", "loud"], "is none of"),
+        (["--upstream-spare", "65"], "from 0 to 64"),
+        (["--upstream-congestion", "nonesuch"], "--upstream-congestion: this kernel has no congestion control nonesuch, only"),
+        (["--upstream-congestion", "a-name-much-too-long"], "1 to 15 visible"),
         (["--tls-cert", "x.pem"], "belong together"),
         (["--tls-cert", "none.pem", "--tls-key", "none.key"], "cannot use the TLS files"),
         (["--config", "none.yaml"], "cannot read"),
@@ -148,3 +152,18 @@ def logs_are_text_or_json() -> None:
                         assert {"time", "level", "message"} <= set(json.loads(line)), line
                     else:
                         assert re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z [A-Z]+ \S", line), line
+
+
+def a_distant_server_brings_advice_about_idle_connections_once() -> None:
+    if pathlib.Path("/proc/sys/net/ipv4/tcp_slow_start_after_idle").read_text().strip() != "1":
+        print("    this kernel keeps windows: nothing to advise")
+        return
+    near, far = Engine(), Engine("--rtt-ms", "30")
+    with started(near, far):
+        servers = [f"near={near.url}", f"far={far.url}"]
+        proxy = Proxy("--upstream-congestion", "reno", servers=servers)
+        with started(proxy):
+            until("advice", lambda: "tcp_slow_start_after_idle" in proxy.words())
+            assert proxy.stop() == 0
+            advice = [line for line in proxy.words().splitlines() if "tcp_slow_start_after_idle" in line]
+            assert len(advice) == 1 and "--upstream-congestion bbr" in advice[0] and "server=far" in advice[0], advice
