@@ -175,6 +175,11 @@ bench-real: $(PROXY) $(VENV)/real-ready
 	@scripts/check-deps peers
 	@benchmark/real/run --gotoni-proxy $(PROXY) --json $(BUILD)/real/real.json $(ARGS)
 
+## bench-connections what the way of a long prompt costs by the state of its connection (five minutes)
+.PHONY: bench-connections
+bench-connections: $(PROXY) $(VENV)/real-ready
+	@$(VPYTHON) benchmark/connections/connections.py --bin $(BIN) --out $(BUILD)/connections $(ARGS)
+
 ## bench-guidellm    GuideLLM over the policies, on this machine or yours (ARGS='--proxy URL --profile all --seeds 1,2,3')
 .PHONY: bench-guidellm
 bench-guidellm: OUT ?= $(BUILD)/guidellm-$(shell date +%Y%m%d-%H%M%S)
@@ -268,14 +273,14 @@ test-format: | deps
 	$(say) "format"
 	@swift format lint --strict --recursive --configuration .swift-format $(FORMATTED) && echo "formatted"
 
-## test-benchmarks   the benchmark kit (real, sweep, geo, peers, forms, simulation) on real programs, small (three minutes)
+## test-benchmarks   the benchmark kit (real, sweep, geo, peers, forms, simulation, connections) on real programs, small (four minutes)
 .PHONY: test-benchmarks
 test-benchmarks: $(SO) $(LB) $(VENV)/geo-ready $(VENV)/real-ready $(VENV)/forms-ready $(GUIDELLM)/ready
 	@scripts/check-deps peers
-	@$(MAKE) --no-print-directory -j2 --output-sync=target $(addprefix test-benchmark-,real sweep geo peers forms simulation)
+	@$(MAKE) --no-print-directory -j2 --output-sync=target $(addprefix test-benchmark-,real sweep geo peers forms simulation connections)
 
-.PHONY: $(addprefix test-benchmark-,geo peers real forms simulation sweep)
-$(addprefix test-benchmark-,geo peers real forms simulation):
+.PHONY: $(addprefix test-benchmark-,geo peers real forms simulation connections sweep)
+$(addprefix test-benchmark-,geo peers real forms simulation connections):
 	@$(HERE) $(VPYTHON) -m pytest -q -p no:cacheprovider $(patsubst test-benchmark-%,benchmark/%,$@)
 test-benchmark-sweep:
 	@GOTONI_BIN=$(abspath $(BIN)) $(GUIDELLM)/bin/python -m pytest -q -p no:cacheprovider benchmark/sweep

@@ -1,6 +1,7 @@
 import GotoniCore
 import NIOCore
 import NIOPosix
+import Synchronization
 import Testing
 
 @testable import GotoniGateway
@@ -33,8 +34,12 @@ extension Sockets {
             }
 
             /// What the loop of a gateway does ten times a second.
-            func sweep(at milliseconds: Int) async throws {
-                try await with { $0.sweep(now: Nanoseconds(milliseconds: Double(milliseconds)), keepsSpares: true) }
+            func sweep(at milliseconds: Int, besideOthers: Bool = true) async throws {
+                try await with {
+                    $0.sweep(
+                        now: Nanoseconds(milliseconds: Double(milliseconds)), keepsSpares: true,
+                        besideOthers: besideOthers)
+                }
             }
 
             /// Waits until so many are idle here and open there.
@@ -79,6 +84,29 @@ extension Sockets {
             try await rig.sweep(at: 8_100)
             try await eventually("a third connection") { rig.engine.state.read(\.accepted) == 3 }
             try await rig.stop()
+        }
+
+        @Test func whereConnectionsAreDearOneIsOpenedOnlyIfThereIsNone() async throws {
+            let rig = try await Rig(spares: 2)
+            try await rig.sweep(at: 0, besideOthers: false)
+            try await rig.settles(at: 1)
+            #expect(try await rig.with { $0.take() != nil })
+            for time in [2_000, 4_000] { try await rig.sweep(at: time, besideOthers: false) }
+            #expect(try await rig.with { $0.connections } == 1)
+            try await rig.stop()
+        }
+
+        @Test(arguments: [0, 1, 2]) func everyLoopHasItsSparesBeforeTheFirstRequest(spares: Int) async throws {
+            try await withGateway({ $0.upstreamSpare = spares }) { running in
+                let engine = running.engines[0]
+                // The probe's, and those of two loops.
+                try await eventually("spare connections") { engine.state.read(\.connections) == 1 + 2 * spares }
+                let client = try await running.client()
+                client.post()
+                #expect(try await client.answer().status == 200)
+                #expect(engine.state.read(\.accepted) >= (spares == 0 ? 2 : 1 + 2 * spares))
+                #expect(running.counters.staleRetries.load(ordering: .relaxed) == 0)
+            }
         }
 
         @Test(arguments: [0, 1]) func aServerThatClosesAtOnceIsDialledEveryTwoSecondsAtMost(spares: Int) async throws {

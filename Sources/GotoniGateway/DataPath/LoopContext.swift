@@ -102,12 +102,22 @@ final class LoopContext {
     /// Ten times a second: deadlines of everything on this loop, instead of a timer for each.
     func sweep(now: Nanoseconds) {
         for client in Array(clients.values) { client.tick(now: now) }
+        if !isDraining { preparePools() }
         for pool in pools.values {
-            let (isUp, isRemoved) = pool.server.state.withLockedValue { ($0.health.state == .up, $0.isRemoved) }
-            pool.sweep(now: now, keepsSpares: isUp && !isRemoved && !isDraining)
+            let server = pool.server
+            let (isUp, isRemoved) = server.state.withLockedValue { ($0.health.state == .up, $0.isRemoved) }
+            pool.sweep(
+                now: now, keepsSpares: isUp && !isRemoved && !isDraining, besideOthers: server.takesIdleConnections)
         }
         if isDraining {
             for client in Array(clients.values) { client.closeIfIdle(for: settle, now: now) }
+        }
+    }
+
+    /// The first request to a server finds a spare connection too.
+    private func preparePools() {
+        for server in dispatcher.fleet.all where pools[server.id.rawValue] == nil && server.takesIdleConnections {
+            if server.state.withLockedValue(\.health.state) == .up { _ = pool(for: server) }
         }
     }
 

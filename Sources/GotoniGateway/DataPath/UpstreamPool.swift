@@ -132,13 +132,15 @@ final class UpstreamPool {
     }
 
     /// Closes what has been idle for long but for the spare ones, and opens one of these if they are too few: who needs a
-    /// new connection waits for a round trip, or three with TLS.
-    func sweep(now: Nanoseconds, keepsSpares: Bool) {
+    /// new connection waits for a round trip, or three with TLS. `besideOthers`: also while others are open.
+    func sweep(now: Nanoseconds, keepsSpares: Bool, besideOthers: Bool = true) {
         let kept = keepsSpares ? settings.spares : 0
         while idle.count > kept, let old = idle.firstIndex(where: { now.since($0.idleSince) > settings.keepAlive }) {
             idle.remove(at: old).close()
         }
-        guard idle.count < kept, !isOpeningSpare, !isClosed, now >= nextSpare else { return }
+        guard idle.count < kept, besideOthers || connections == 0, !isOpeningSpare, !isClosed, now >= nextSpare else {
+            return
+        }
         nextSpare = now.plus(Self.sparePause)
         isOpeningSpare = true
         connect { result in

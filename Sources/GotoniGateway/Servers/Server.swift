@@ -69,6 +69,10 @@ final class Server: Sendable {
     }
     let state: NIOLockedValueBox<State>
 
+    /// llama.cpp's server does not mind requests but connections: each takes one of its few threads, idle or not, for as long
+    /// as five seconds, and who comes when all are taken waits.
+    var takesIdleConnections: Bool { state.withLockedValue { $0.report?.kind != .llamacpp } }
+
     init(id: ServerID, name: String, url: ServerURL, tls: NIOSSLContext?, limit: Int, role: Role = .engine) {
         self.id = id
         self.name = name
