@@ -58,7 +58,8 @@ extension Router {
     }
 
     /// The engine reported how many of the prompt's tokens it found cached. If more were believed, the claim on
-    /// everything behind that point is taken back; then this prompt itself counts as cached.
+    /// everything behind that point is taken back; then this prompt itself counts as cached. What the engine has named in
+    /// its KV events meanwhile is newer word than this report, and stays until it says that it is gone.
     /// Errors: ticket, ticketEnded, range (more than the prompt has).
     public mutating func observeCachedTokens(_ ticket: Ticket, _ cached: UInt64, now: Nanoseconds) throws(RouterError) {
         let row = try open(ticket, now)
@@ -72,9 +73,10 @@ extension Router {
         // Engines never count the last token as cached (they must compute it), and report in blocks of their own:
         // less than one of our blocks short is agreement.
         guard cached + UInt64(configuration.blockTokens) < entry.matchedTokens else { return }
-        let keep = Int(cached) / configuration.blockTokens
         read(entry.run)
-        trie.disclaim(entry.slot, digests.base, Int(entry.run.count), keep: keep)
+        let count = Int(entry.run.count)
+        let keep = max(Int(cached) / configuration.blockTokens, trie.named(entry.slot, digests.base, count))
+        trie.disclaim(entry.slot, digests.base, count, keep: keep)
         ledger[row].blocksBefore = min(entry.blocksBefore, keep)
         if entry.phase != .reserved { claim(row) }
     }

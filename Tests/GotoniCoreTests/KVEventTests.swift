@@ -149,6 +149,50 @@ import Testing
         }
     }
 
+    /// A client left in the middle of its prompt: what the engine has stored of it by then it still has, and goes on naming.
+    @Test func whatWasStoredOfARequestThatEndedEarlyStays() throws {
+        let test = try router(servers: 1)
+        let ticket = try test.route(tokens("abcdefghijkl")).ticket!
+        try test.router.commit(ticket, now: test.now)
+        try store(test, tokens("abcd"), [names[0]], size: 4)
+        #expect(try test.match(tokens("abcdefghijkl")) == [1: 12])
+        try test.router.finish(ticket, .cancelled, now: test.now)
+        #expect(try test.match(tokens("abcdefghijkl")) == [1: 4])
+        try store(test, tokens("efgh"), [names[1]], parent: names[0], size: 4)
+        #expect(try test.match(tokens("abcdefghijkl")) == [1: 8])
+        #expect(try test.router.violation() == nil)
+    }
+
+    /// More was predicted than found, because the engine had evicted it meanwhile. It stored all anew before it reported; so
+    /// what it says of these blocks later must still be understood.
+    @Test func namesOutliveAReportOfFewerCachedTokens() throws {
+        let test = try router(servers: 1)
+        _ = try test.serve(tokens("abcdefghijkl"))
+        try store(test, tokens("abcdXXXX"), [names[3], names[4]], size: 4)
+        let decision = try test.route(tokens("abcdefghijkl"))
+        #expect(decision.matchedTokens == 12)
+        try test.router.commit(decision.ticket!, now: test.now)
+        try store(test, tokens("abcdefghijkl"), Array(names[0..<3]), size: 4)
+        try test.router.observeCachedTokens(decision.ticket!, 4, now: test.now)
+        try test.router.finish(decision.ticket!, .ok, now: test.now)
+        #expect(try test.match(tokens("abcdefghijkl")) == [1: 12])
+        #expect(try test.match(tokens("abcdXXXX")) == [1: 8], "the engine has not said that this went")
+        try remove(test, [names[1]])
+        #expect(try test.match(tokens("abcdefghijkl")) == [1: 4])
+        #expect(try test.router.violation() == nil)
+    }
+
+    /// What nobody named is taken back as before, behind what was.
+    @Test func aReportTakesBackWhatHasNoName() throws {
+        let test = try router(servers: 1)
+        _ = try test.serve(tokens("abcdefghijkl"))
+        try store(test, tokens("abcd"), [names[0]], size: 4)
+        let ticket = try test.route(tokens("abcdefghijkl")).ticket!
+        try test.router.observeCachedTokens(ticket, 0, now: test.now)
+        #expect(try test.match(tokens("abcdefghijkl")) == [1: 4])
+        #expect(try test.router.violation() == nil)
+    }
+
     /// Random events against a set of held prefixes: what an engine reports is what a match finds, as long as nothing
     /// else forgets (no capacity, a large budget).
     @Test func randomEventsAgreeWithTheEngine() throws {

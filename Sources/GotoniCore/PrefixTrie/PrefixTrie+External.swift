@@ -98,6 +98,41 @@ extension PrefixTrie {
         return Place(node: node, inside: inside, depth: end)
     }
 
+    /// Blocks from the root to the end of the last one that `slot` has named on the way to `place`, as far as names hang on
+    /// that way: those of a beginning that only longer prompts continue may hang below it. 0: none.
+    func named(_ slot: Slot, to place: Place) -> Int {
+        var (found, node) = (0, place.node)
+        while node != Self.root {
+            found = max(found, lastNamed(slot, on: node, within: place.depth))
+            // What hangs higher up ends where this node begins, or before.
+            if found >= Int(cells[node: node].depth) { break }
+            node = cells[node: node].parent
+        }
+        return found
+    }
+
+    /// The same for a prompt.
+    func named(_ slot: Slot, _ digests: UnsafePointer<UInt64>, _ count: Int) -> Int {
+        holders[Int(slot)].external == 0 ? 0 : named(slot, to: walk(digests, count) { _, _ in })
+    }
+
+    private func lastNamed(_ slot: Slot, on node: Cells.Index, within most: Int) -> Int {
+        var most = most
+        while true {
+            var (last, end) = (Cells.Index(0), 0)
+            var cell = cells[node: node].externals
+            while cell != 0 {
+                let block = cells[external: cell]
+                if block.slot == slot, Int(block.end) <= most, Int(block.end) > end {
+                    (last, end) = (cell, Int(block.end))
+                }
+                cell = block.nodeNext
+            }
+            if last == 0 || self.place(ofExternal: last) != nil { return end }
+            most = end - 1
+        }
+    }
+
     /// `slot` no longer holds `node`: its names of blocks in that edge go.
     mutating func dropExternals(of node: Cells.Index, _ slot: Slot) {
         var cell = cells[node: node].externals

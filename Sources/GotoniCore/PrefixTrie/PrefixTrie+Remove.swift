@@ -18,13 +18,15 @@ extension PrefixTrie {
     }
 
     /// Takes back that `slot` holds the blocks of this prompt behind the first `keep`, but nothing that leads to anything
-    /// else it holds: a continuation, or another prompt with the same beginning.
+    /// else it holds: a continuation, or another prompt with the same beginning. Blocks that it has named stay.
     mutating func withdraw(_ slot: Slot, _ digests: UnsafePointer<UInt64>, _ count: Int, keep: Int) {
         guard keep < count else { return }
         let place = walk(digests, count) { _, _ in }
         let isEnd = place.inside == cells[node: place.node].blocks
         guard place.depth == count, isEnd, heldSibling(cells[node: place.node].firstChild, slot) == 0 else { return }
-        disclaim(slot, from: ownPart(of: slot, from: keep, to: place), at: place.node)
+        let kept = max(keep, named(slot, to: place))
+        guard kept < count else { return }
+        disclaim(slot, from: ownPart(of: slot, from: kept, to: place), at: place.node)
     }
 
     /// The first block from `start` on, on the way to `place`, that leads to nothing else that `slot` holds.
