@@ -12,7 +12,8 @@ struct ReadEvent: Equatable {
     var tokens: [UInt32]
     var blockTokens: Int
     var namespace: UInt64
-    var counts: Bool
+    var bearing: KVEvent.Bearing
+    var counts: Bool { bearing == .counts }
 }
 
 private func read(
@@ -28,7 +29,7 @@ private func read(
         events.append(
             ReadEvent(
                 kind: event.kind, hashes: event.hashes, parent: event.parent, tokens: event.tokens,
-                blockTokens: event.blockTokens, namespace: event.namespace, counts: event.counts))
+                blockTokens: event.blockTokens, namespace: event.namespace, bearing: event.bearing))
     }
     return (time, events)
 }
@@ -86,7 +87,7 @@ private func batch(_ events: [Packed]) -> Packed { .array([.float(1.5), .array(e
                     ReadEvent(
                         kind: .stored, hashes: captured.hashes.map { UInt64($0)! },
                         parent: captured.parent.map { UInt64($0)! }, tokens: captured.tokens,
-                        blockTokens: captured.blockTokens, namespace: namespace("tiny"), counts: true)
+                        blockTokens: captured.blockTokens, namespace: namespace("tiny"), bearing: .counts)
                 ])
         }
     }
@@ -99,7 +100,7 @@ private func batch(_ events: [Packed]) -> Packed { .array([.float(1.5), .array(e
         ])
         let expected = ReadEvent(
             kind: .stored, hashes: [7, 8], parent: nil, tokens: [1, 2, 300, 70_000], blockTokens: 2,
-            namespace: namespace("m"), counts: true)
+            namespace: namespace("m"), bearing: .counts)
         #expect(try read(batch([asArray])) == [expected])
         #expect(try read(batch([stored()])) == [expected])
         #expect(
@@ -148,12 +149,45 @@ private func batch(_ events: [Packed]) -> Packed { .array([.float(1.5), .array(e
         #expect(try one([("extra_keys", .array([.null, .null]))]).counts)
     }
 
+    /// vLLM says the salt beside the first block alone, behind an adapter's name.
+    @Test func saltsAmongExtraKeysAreNamespaces() throws {
+        func one(_ keys: [Packed], _ more: [(String, Packed)] = []) throws -> ReadEvent {
+            try read(batch([stored(more + [("extra_keys", .array(keys))])]))[0]
+        }
+        let poet: [(String, Packed)] = [("lora_id", .number(1)), ("lora_name", .text("poet"))]
+        let salted = try one([.array([.text("s")]), .null])
+        #expect(salted.counts && salted.namespace == namespace("m", salt: "s"))
+        for salt in ["s", "poet"] {
+            let both = try one([.array([.text("poet"), .text(salt)]), .array([.text("poet")])], poet)
+            #expect(both.counts && both.namespace == namespace("poet", salt: salt))
+        }
+        let image = Packed.array([.text("image"), .number(3)])
+        let nameless: [([Packed], [(String, Packed)])] = [
+            ([.array([image, .text("s")]), .null], []), ([.array([.text("s"), .text("t")]), .null], []),
+            ([.array([.text("s"), .bytes([1])]), .null], []), ([.null, .array([.text("s")])], []),
+            ([.array([.text("s")]), .null], [("parent_block_hash", .number(3))]),
+            ([.array([.text("other")]), .array([.text("poet")])], poet),
+            ([.array([.text("poet")]), .array([.text("poet"), .text("s")])], poet),
+            ([.array([.text("poet"), image]), .array([.text("poet")])], poet),
+        ]
+        for (keys, more) in nameless { #expect(try one(keys, more).bearing == .nameless, "\(keys)") }
+    }
+
     @Test func whatIsNotOnTheGPUDoesNotCount() throws {
         for medium in ["CPU", "CPU_PINNED", "DISK", "STORAGE", "EXTERNAL"] {
             #expect(try !read(batch([stored([("medium", .text(medium))])]))[0].counts)
         }
-        #expect(try !read(batch([stored([("kv_cache_spec_kind", .text("sliding_window"))])]))[0].counts)
-        #expect(try read(batch([stored([("kv_cache_spec_kind", .text("full_attention"))])]))[0].counts)
+        // Names of what a window has left are not among the hashes; what is copied elsewhere may have no tokens.
+        let window = stored([("kv_cache_spec_kind", .text("sliding_window"))], hashes: .array([.number(8)]))
+        #expect(try read(batch([window]))[0].bearing == .part)
+        let copy = stored([("medium", .text("CPU")), ("block_size", .number(0)), ("token_ids", .array([]))])
+        #expect(try read(batch([copy]))[0].bearing == .copy)
+        for kind in ["sliding_window", "sliding_window_mla", "mamba", "chunked_local_attention", "unknown"] {
+            #expect(try read(batch([stored([("kv_cache_spec_kind", .text(kind))])]))[0].bearing == .part)
+        }
+        for kind in ["full_attention", "mla_attention", "sink_full_attention"] {
+            #expect(try read(batch([stored([("kv_cache_spec_kind", .text(kind))])]))[0].counts)
+        }
     }
 
     @Test func whatIsWrongIsAnError() {
@@ -184,7 +218,7 @@ private func batch(_ events: [Packed]) -> Packed { .array([.float(1.5), .array(e
                 damaged[random.next(below: damaged.count)] = UInt8(truncatingIfNeeded: random.next())
             }
             if let events = try? read(damaged).events {
-                for event in events where event.kind == .stored {
+                for event in events where event.kind == .stored && event.counts {
                     #expect(event.tokens.count == event.hashes.count * event.blockTokens, "seed \(seed)")
                 }
             }

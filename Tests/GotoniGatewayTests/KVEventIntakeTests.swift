@@ -142,6 +142,48 @@ private struct Listening {
         #expect(scene.engine.known.allSatisfy { (try? scene.believed($0)) == 0 })
     }
 
+    private static func storing(_ more: [(String, Packed)]) -> Packed {
+        .map(
+            [
+                ("type", .text("BlockStored")), ("block_hashes", .array([.number(1)])), ("parent_block_hash", .null),
+                ("token_ids", .array((1...4).map { .number($0) })), ("block_size", .number(4)),
+                ("medium", .text("GPU")),
+            ] + more)
+    }
+
+    private static func message(_ number: UInt64, _ events: [Packed]) -> KVMessage {
+        KVMessage(number: number, bytes: Packed.array([.float(Double(number)), .array(events), .number(0)]).bytes)
+    }
+
+    /// What a prompt finds is then less than the other layers hold: nothing is believed from events, and why is said.
+    @Test func anEngineWithLayersThatKeepAPartIsNotFollowed() throws {
+        var scene = try Listening(blockTokens: 4, keeps: 1, hasReplay: false)
+        let whole: [(String, Packed)] = [("kv_cache_spec_kind", .text("full_attention"))]
+        scene.hear(Self.message(0, [Self.storing(whole)]))
+        #expect(try scene.believed([1, 2, 3, 4]) == 4)
+        let window: [(String, Packed)] = [("kv_cache_spec_kind", .text("sliding_window"))]
+        scene.hear(Self.message(1, [Self.storing(window), Self.storing(whole)]))
+        #expect(scene.intake.account.problem?.contains("a part of a prompt") == true)
+        scene.hear(Self.message(2, [Self.storing(whole)]))
+        #expect(scene.intake.account.problem != nil)
+        #expect(try scene.believed([1, 2, 3, 4]) == 0)
+        // Another engine at the same address.
+        scene.intake.connected(now: Nanoseconds(1))
+        scene.hear(Self.message(0, [Self.storing(whole)]))
+        #expect(scene.intake.account.problem == nil)
+        #expect(try scene.believed([1, 2, 3, 4]) == 4)
+    }
+
+    /// Of blocks that no prompt names it will not be known when they are gone: so the engine's size bounds what is believed.
+    @Test func blocksWithoutANameLeaveItIncomplete() throws {
+        var scene = try Listening(blockTokens: 4, keeps: 1, hasReplay: false)
+        scene.hear(Self.message(0, [Self.storing([])]))
+        #expect(scene.intake.stream.isComplete)
+        let image: [(String, Packed)] = [("extra_keys", .array([.array([.array([.text("image"), .number(0)])])]))]
+        scene.hear(Self.message(1, [Self.storing(image)]))
+        #expect(!scene.intake.stream.isComplete && scene.intake.account.problem == nil)
+    }
+
     /// Garbage is counted, and what it may have said is asked for again.
     @Test func whatCannotBeReadIsMissed() throws {
         var random = SplitMix64(seed: 3)

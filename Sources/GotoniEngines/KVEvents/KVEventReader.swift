@@ -26,14 +26,25 @@ public struct KVEvent {
     public var hashes: [UInt64] = []
     /// Stored: the block before the first one; nil: they begin a prompt.
     public var parent: UInt64?
-    /// Stored: `hashes.count` times `blockTokens` ids.
+    /// Stored, if it counts: `hashes.count` times `blockTokens` ids.
     public var tokens: [UInt32] = []
     public var blockTokens = 0
     /// Stored: of the requests that share these blocks.
     public var namespace: UInt64 = 0
-    /// False: of a copy in host memory, on disk or elsewhere, of layers that see a window only, or of an adapter without
-    /// a name. It says nothing about what a prompt that we know finds on the GPU.
-    public var counts = true
+    public var bearing = Bearing.counts
+
+    /// What an event says about prompts that we know.
+    public enum Bearing: Sendable {
+        /// They find these blocks on the GPU, or no longer.
+        case counts
+        /// Nothing: it is about a copy in host memory, on disk or elsewhere.
+        case copy
+        /// Little: it is about layers that keep a part of a prompt only, as those that see a window. Their blocks have the
+        /// names of other layers' blocks, so such an engine's other events cannot be told from these when blocks go.
+        case part
+        /// Nothing: the blocks are of an adapter without a name, or of images, which no prompt's tokens tell.
+        case nameless
+    }
 }
 
 /// Reads the messages that SGLang and vLLM publish about their KV caches, in all their shapes:
@@ -115,12 +126,16 @@ public struct KVEventReader {
             event.parent = nil
             event.hashes.removeAll(keepingCapacity: true)
             event.tokens.removeAll(keepingCapacity: true)
-            (event.blockTokens, event.counts) = (0, true)
+            (event.blockTokens, event.bearing) = (0, .counts)
             var names = Names()
             if try input.peek() == .map { try readMap(&input, &names) } else { try readArray(&input, &names) }
+            let salt = names.extra.salt(adapter: names.adapter, beginsPrompt: event.parent == nil)
+            if names.salt.isEmpty, let salt { names.salt = salt }
             event.namespace = namespace(names)
-            if names.hasMore, names.adapter.isEmpty { event.counts = false }
-            if event.kind == .stored {
+            let isNamed = salt != nil && (!names.hasNumber || !names.adapter.isEmpty)
+            event.bearing = names.isCopy ? .copy : names.isPart ? .part : isNamed ? .counts : .nameless
+            // Blocks that are kept in part are fewer than the tokens they are named by, and copies may come without tokens.
+            if event.kind == .stored, event.bearing == .counts {
                 let (tokens, overflow) = event.hashes.count.multipliedReportingOverflow(by: event.blockTokens)
                 guard !overflow, event.blockTokens > 0, tokens == event.tokens.count else { throw .malformed }
             }
@@ -132,8 +147,13 @@ public struct KVEventReader {
     private struct Names {
         var adapter = UnsafeRawBufferPointer(start: nil, count: 0)
         var salt = UnsafeRawBufferPointer(start: nil, count: 0)
-        /// An adapter's number, or keys that no request's text tells: of images, say.
-        var hasMore = false
+        var extra = ExtraKeys()
+        /// An adapter has a number.
+        var hasNumber = false
+        /// Another medium than the GPU.
+        var isCopy = false
+        /// The layers keep a part of a prompt only.
+        var isPart = false
     }
 
     private func namespace(_ names: Names) -> UInt64 {
@@ -241,18 +261,19 @@ public struct KVEventReader {
         case .blockSize: event.blockTokens = Int(try Self.small(&input))
         case .adapterNumber:
             try input.skip()
-            names.hasMore = true
-        case .extraKeys:
-            for _ in 0..<(try input.array()) where !(try input.takeNull()) {
-                try input.skip()
-                names.hasMore = true
-            }
+            names.hasNumber = true
+        case .extraKeys: try names.extra.read(&input)
         case .adapterName: names.adapter = try input.bytesOrText()
         case .salt: names.salt = try input.bytesOrText()
-        case .medium: if !equals(try input.bytesOrText(), "GPU") { event.counts = false }
-        case .cacheKind: if !equals(try input.bytesOrText(), "full_attention") { event.counts = false }
+        case .medium: names.isCopy = !equals(try input.bytesOrText(), "GPU")
+        case .cacheKind: names.isPart = !Self.keepsWholePrompts(try input.bytesOrText())
         case .other: try input.skip()
         }
+    }
+
+    /// `KVCacheSpecKind`, vllm/v1/kv_cache_interface.py.
+    private static func keepsWholePrompts(_ kind: UnsafeRawBufferPointer) -> Bool {
+        equals(kind, "full_attention") || equals(kind, "mla_attention") || equals(kind, "sink_full_attention")
     }
 
     /// Ids are most of a message: one loop, no calls. Newer engines may send pairs for speculative decoding; those are

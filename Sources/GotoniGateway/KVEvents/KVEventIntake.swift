@@ -9,6 +9,9 @@ struct KVEventIntake {
     private var reader: KVEventReader
     private(set) var stream: KVEventStream
     private(set) var account = KVEventAccount()
+    /// The engine has layers that keep a part of a prompt only: what a prompt finds is less than the others hold, so its
+    /// events are not applied.
+    private var hasParts = false
 
     /// `model` and `adapterIsModel`: see `KVEventReader`.
     init(_ server: ServerID, _ router: SharedRouter, model: String, adapterIsModel: Bool, hasReplay: Bool) {
@@ -70,17 +73,27 @@ struct KVEventIntake {
         }
     }
 
-    private func forget(now: Nanoseconds) {
+    private mutating func forget(now: Nanoseconds) {
+        hasParts = false
+        clear(now: now)
+    }
+
+    private func clear(now: Nanoseconds) {
         try? router.withRouter { (router) throws(RouterError) in try router.clearPrefixes(of: server, now: now) }
     }
 
     private mutating func apply(_ message: UnsafeRawBufferPointer, now: Nanoseconds) {
         let (router, server) = (router, server)
         var refusal: (error: RouterError, blockTokens: Int)?
-        var (refused, taken, isCleared) = (UInt64(0), 0, false)
+        var (refused, taken, isCleared, isNameless) = (UInt64(0), 0, false, false)
+        var hasParts = hasParts
         do throws(KVEventError) {
             try reader.read(message) { (event) throws(KVEventError) in
-                guard event.counts else { return }
+                if event.kind == .stored {
+                    isNameless = isNameless || event.bearing == .nameless
+                    hasParts = hasParts || event.bearing == .part
+                }
+                guard event.bearing == .counts, !hasParts || event.kind == .cleared else { return }
                 do throws(RouterError) {
                     try Self.apply(event, to: router, server, now: now)
                     if event.kind == .stored { taken += 1 }
@@ -90,7 +103,9 @@ struct KVEventIntake {
                     refused += 1
                 }
             }
-            account.problem = nil
+            account.problem = hasParts ? Self.parts : nil
+            if hasParts, !self.hasParts { clear(now: now) }
+            self.hasParts = hasParts
         } catch {
             note(unreadable: "\(error.text)")
             // What of it was applied and what was not cannot be told.
@@ -98,6 +113,8 @@ struct KVEventIntake {
             stream.missed()
         }
         if isCleared { stream.cleared() }
+        // Whether these are still there nobody will say.
+        if isNameless { stream.missed() }
         guard let refusal else { return }
         account.refused += refused
         account.reason =
@@ -107,6 +124,9 @@ struct KVEventIntake {
         if taken == 0, refusal.error == .blockSize { account.problem = account.reason }
         stream.missed()
     }
+
+    private static let parts =
+        "the engine has layers that keep a part of a prompt only, such as a window: its events do not say what a prompt finds"
 
     private static func apply(
         _ event: borrowing KVEvent, to router: SharedRouter, _ server: ServerID, now: Nanoseconds
