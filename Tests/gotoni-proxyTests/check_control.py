@@ -143,8 +143,8 @@ def the_tuner_is_started_looked_at_frozen_and_rolled_back() -> None:
         (weight,) = (each for each in proxy.get("/proxy/tune/status")["weights"] if each["knob"] == "queued_weight")
         assert weight["home"] == weight["incumbent"] == 0.25, "what is set by hand is home"
         assert proxy.post("/proxy/tune/rollback")["phase"] == "frozen"
-        (decision,) = json.loads(proxy.ask("GET", "/proxy/explain").text)["decisions"]
-        assert decision["trial"] is False, decision
+        decisions = json.loads(proxy.ask("GET", "/proxy/explain?last=8").text)["decisions"]
+        assert len(decisions) == 8 and not any(each["trial"] for each in decisions), decisions
 
 
 def looking_changes_nothing() -> None:

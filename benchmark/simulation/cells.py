@@ -9,7 +9,7 @@ import pathlib
 import queue
 import sys
 import threading
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Iterator, Sequence, TypeVar
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "peers"))
 
@@ -30,6 +30,7 @@ LIMIT_S = 3_600.0
 Policy = dict[str, Any]  # as `gotoni simulate --json` writes it
 Found = dict[str, dict[str, list[Policy]]]  # by cell and policy, one of each seed
 Run = tuple[str, int]  # cell and seed
+Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,34 +83,40 @@ HITS = Measure("hits %", lambda found: found["hit_share"] * 100, 1, most=True)
 # MARK: Playing
 
 
+def in_threads(
+    runs: Sequence[Run], work: Callable[[Run], Result], jobs: int
+) -> Iterator[tuple[Run, Result]]:
+    """What `work` gives for each run, as they end; says on standard error how many have. Errors: BenchError, of `work`."""
+    todo: queue.SimpleQueue[Run] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[Run, Result | BenchError]] = queue.SimpleQueue()
+    for run in runs:
+        todo.put(run)
+
+    def serve() -> None:
+        while True:
+            run = todo.get()
+            try:
+                done.put((run, work(run)))
+            except BenchError as error:
+                done.put((run, error))
+
+    # Nobody waits for them at the end, and what they started ends with them.
+    for _ in range(jobs):
+        threading.Thread(target=serve, daemon=True).start()
+    for count in range(1, len(runs) + 1):
+        run, result = done.get()
+        if isinstance(result, BenchError):
+            raise result
+        print(f"\r{count} of {len(runs)} runs", end="", file=sys.stderr, flush=True)
+        yield run, result
+    print(file=sys.stderr)
+
+
 def gather(cells: dict[str, list[str]], field: str, options: argparse.Namespace) -> Found:
     """Plays the policies of `field` in every cell, given by the words of its command line, with the seeds 1, 2, ...
     Errors: BenchError."""
     runs = [(cell, seed) for cell in cells for seed in range(1, options.seeds + 1)]
-    todo: queue.SimpleQueue[Run] = queue.SimpleQueue()
-    done: queue.SimpleQueue[tuple[Run, list[Policy] | BenchError]] = queue.SimpleQueue()
-    for run in runs:
-        todo.put(run)
-
-    def work() -> None:
-        while True:
-            cell, seed = todo.get()
-            try:
-                done.put(((cell, seed), play(options.gotoni, cells[cell], seed, field)))
-            except BenchError as error:
-                done.put(((cell, seed), error))
-
-    # Nobody waits for them at the end, and what they started ends with them.
-    for _ in range(options.jobs):
-        threading.Thread(target=work, daemon=True).start()
-    played: dict[Run, list[Policy]] = {}
-    while len(played) < len(runs):
-        run, policies = done.get()
-        if isinstance(policies, BenchError):
-            raise policies
-        played[run] = policies
-        print(f"\r{len(played)} of {len(runs)} runs", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+    played = dict(in_threads(runs, lambda run: play(options.gotoni, cells[run[0]], run[1], field), options.jobs))
     found: Found = {cell: {} for cell in cells}
     for run in runs:
         for policy in played[run]:

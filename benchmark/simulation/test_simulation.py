@@ -15,6 +15,7 @@ import cells
 import matrix
 import pytest
 import storm
+import tuner
 from cells import TTFT, Found, Policy
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -129,6 +130,19 @@ def test_the_storm_is_played_and_judged(tmp_path: pathlib.Path) -> None:
 
 
 @needs_programs
+def test_the_tuner_is_played_and_judged(tmp_path: pathlib.Path) -> None:
+    done = run("tuner.py", tmp_path, "--seeds", "2", "--only", "wrong", "--requests", "3000")
+    assert done.returncode in (0, 1), done.stderr
+    found = json.loads((tmp_path / "tuner.json").read_text())
+    assert (done.returncode == 1) == any(tuner.ratio(each, "tuned") < tuner.WORST for each in found)
+    # What it tries changes something, and so does evolution.
+    for each in found:
+        assert each["tuned"]["tuner"]["phase"] != "off" and each["untuned"]["tuner"] is None
+        assert len({each[kind]["goodput"] for kind in ("untuned", "tuned", "evolved")}) == 3
+    assert "Of 2 runs " in done.stdout and (tmp_path / "tuner.md").read_text() == done.stdout
+
+
+@needs_programs
 @pytest.mark.parametrize(
     ("script", "words", "sentence"),
     [
@@ -140,6 +154,8 @@ def test_the_storm_is_played_and_judged(tmp_path: pathlib.Path) -> None:
         ("ablation.py", ["--seeds", "1"], "at least 2 seeds"),
         ("ablation.py", ["--arms", "leg"], "there is no arm with leg in its name"),
         ("storm.py", ["--jobs", "0"], "1 job"),
+        ("tuner.py", ["--only", "peace"], "there is no world with peace in its name"),
+        ("tuner.py", ["--requests", "9"], "at least 1,000 requests"),
         ("storm.py", ["--traces", "."], "unrecognized arguments"),
     ],
 )

@@ -2,7 +2,7 @@
 
     python3 benchmark/simulation/tuner.py --gotoni build/bin/gotoni --out FOLDER
 
-Five worlds, each over several seeds; a seed draws conversations and arrivals anew:
+Six worlds, each over several seeds; a seed draws conversations and arrivals anew:
 
   well     weights as they are by default
   wrong    a weight that is far off: there is something to find
@@ -10,6 +10,7 @@ Five worlds, each over several seeds; a seed draws conversations and arrivals an
   drift    one server becomes slow, and round trips change, in the middle
   trap     engines that hand out first tokens however many wait for the rest: whoever looks at first tokens alone sends all
            to the nearest
+  predictive  as well, under that policy
 
 Each is played untuned (that is also what a tuner frozen from the beginning decides, byte for byte, so what warms up
 there is no merit of a tuner), tuned, and with the evolution strategy. Goodput is the share of requests that kept within both
@@ -20,21 +21,20 @@ one, 1 otherwise, 2 if there is no measurement. Writes tuner.json and tuner.md. 
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
 import csv
 import dataclasses
 import io
 import json
 import pathlib
 import random
-import subprocess
 import sys
 import tempfile
 from typing import Any, Sequence
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "peers"))
-
-from statistics_of import percentile, student  # noqa: E402
+import cells
+from cells import Run
+from processes import BenchError, end_on_signals, output_of
+from statistics_of import percentile, student
 
 BLOCK = 64
 SYSTEM_PROMPTS = 4
@@ -65,19 +65,28 @@ WORLDS = {
 
 
 def main() -> int:
-    options = parsed()
-    runs = [(name, seed) for seed in range(1, options.seeds + 1) for name in options.worlds]
+    end_on_signals()
+    parser = cells.parser_of(__doc__, "tuner.json and tuner.md")
+    parser.set_defaults(seeds=34)
+    parser.add_argument("--requests", type=int, default=30_000, metavar="N", help="of a run, about")
+    options = cells.parsed(parser)
+    worlds = [name for name in WORLDS if options.only in name]
+    if not worlds:
+        parser.error(f"there is no world with {options.only} in its name: {', '.join(WORLDS)}")
+    if options.requests < 1_000:
+        parser.error("there must be at least 1,000 requests")
+    runs = [(name, seed) for seed in range(1, options.seeds + 1) for name in worlds]
     found: list[dict[str, Any]] = []
-    options.out.mkdir(parents=True, exist_ok=True)
-    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        for done, result in enumerate(pool.map(lambda run: play(options, *run), runs), 1):
+    try:
+        for _, result in cells.in_threads(runs, lambda run: play(options, run), options.jobs):
             found.append(result)
             # After each, so that an interrupted comparison leaves what it has.
             (options.out / "tuner.json").write_text(json.dumps(found) + "\n")
-            print(f"\r{done} of {len(runs)} runs", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    text = "\n".join(lines(found)) + "\n"
-    (options.out / "tuner.md").write_text(text)
+        text = "\n".join(lines(found)) + "\n"
+        (options.out / "tuner.md").write_text(text)
+    except (BenchError, OSError) as error:
+        print(f"\ntuner: {error}", file=sys.stderr)
+        return 2
     print(text, end="")
     return 0 if all(ratio(each, "tuned") >= WORST for each in found) else 1
 
@@ -109,8 +118,9 @@ def trace(world: World, requests: int, seed: int) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-def play(options: argparse.Namespace, name: str, seed: int) -> dict[str, Any]:
-    """One world under its policy, untuned, tuned and evolved. Exits with a sentence if it cannot be played."""
+def play(options: argparse.Namespace, run: Run) -> dict[str, Any]:
+    """One world under its policy, untuned, tuned and evolved. Errors: BenchError."""
+    name, seed = run
     world = WORLDS[name]
     first, between = world.limits
     tuned = f"{world.policy}:tune=1:ttft_limit_ms={first}:itl_limit_ms={between}"
@@ -127,10 +137,7 @@ def play(options: argparse.Namespace, name: str, seed: int) -> dict[str, Any]:
             "--seed", str(seed), "--slo-ttft", str(first), "--slo-itl", str(between),
             "--log", str(log), "--json", str(report),
         ]  # fmt: skip
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-        if done.returncode != 0:
-            print(f"tuner: {done.stderr.strip() or 'the simulation ended with ' + str(done.returncode)}", file=sys.stderr)
-            sys.exit(2)
+        output_of(command, cells.LIMIT_S)
         rows = list(csv.DictReader(io.StringIO(log.read_text())))
         policies = json.loads(report.read_text())["cells"][0]["policies"]
     result: dict[str, Any] = {"world": name, "seed": seed}
@@ -168,7 +175,7 @@ def lines(found: Sequence[dict[str, Any]]) -> list[str]:
         "| worst tuned / untuned | worst evolved / untuned | accepted | ended early |",
         "|---|--:" + "|--:" * 10 + "|",
     ]
-    for name in dict.fromkeys(each["world"] for each in found):
+    for name in (name for name in WORLDS if any(each["world"] == name for each in found)):
         runs = [each for each in found if each["world"] == name]
         cells = [share(runs, kind, figure) for figure in ("goodput", "last") for kind in ("untuned", "tuned", "evolved")]
         cells += [f"{min(ratio(each, kind) for each in runs):.3f}" for kind in ("tuned", "evolved")]
@@ -182,27 +189,6 @@ def lines(found: Sequence[dict[str, Any]]) -> list[str]:
 def share(runs: Sequence[dict[str, Any]], kind: str, figure: str) -> str:
     mean, half = student([100 * each[kind][figure] for each in runs])
     return f"{mean:.1f} ± {half:.1f}"
-
-
-def parsed() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    parser.add_argument("--gotoni", type=pathlib.Path, required=True, help="the command line tool")
-    parser.add_argument("--out", type=pathlib.Path, required=True, metavar="FOLDER", help="for tuner.json and tuner.md")
-    parser.add_argument("--worlds", default=",".join(WORLDS), metavar="A,B", help="which of them")
-    parser.add_argument("--seeds", type=int, default=34, metavar="N", help="runs of each world")
-    parser.add_argument("--requests", type=int, default=30_000, metavar="N", help="of a run, about")
-    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="runs at one time")
-    options = parser.parse_args()
-    options.worlds = options.worlds.split(",")
-    if not options.gotoni.is_file():
-        parser.error(f"there is no program {options.gotoni}")
-    if unknown := [each for each in options.worlds if each not in WORLDS]:
-        parser.error(f"there is no world {unknown[0]}; there are {', '.join(WORLDS)}")
-    if options.seeds < 2 or options.requests < 1_000 or options.jobs < 1:
-        parser.error("there must be at least 2 seeds, 1,000 requests and 1 job")
-    return options
 
 
 if __name__ == "__main__":
