@@ -81,7 +81,7 @@ struct CandidateTable: ~Copyable {
         if unknown[slot] != 0 { cost = saturatingSum(cost, priorCost) }
         if let best, bound(cost) > best { return nil }
         if predicts { return prediction(slot, situation(slot)).cost }
-        if leastShare != nil { return self[slot].cost.total }
+        if leastShare != nil { return gorgoCost(slot).total }
         let evicted = evictedTokens(slot)
         return evicted == 0 ? cost : saturatingSum(cost, GorgoCost.prefill(0, evicted: evicted, rates))
     }
@@ -90,9 +90,15 @@ struct CandidateTable: ~Copyable {
     @inline(__always) private func bound(_ standing: Int64) -> Int64 {
         guard let leastShare else { return standing }
         // Doubt is taken off, and no weight makes it less.
-        let doubt = predicts ? (1 - leastShare) * LearnedSpeed.mostDoubt : 0
+        let doubt = predicts ? (1 - leastShare) * weights.doubt * LearnedSpeed.mostDoubt : 0
         // A microsecond for sums in another order.
         return Int64(min(Double(standing) * leastShare - doubt * 1e6, 6e18)) - 1_000
+    }
+
+    @inline(__always) private func gorgoCost(_ slot: Int) -> GorgoCost {
+        GorgoCost(
+            rtt: rows[slot].rtt, uncached: promptTokens - heldBlocks(slot) * blockTokens, evicted: evictedTokens(slot),
+            load: load(slot), rates: rates)
     }
 
     /// Blocks of this prompt that it holds, as far as that was looked at.
@@ -122,8 +128,7 @@ struct CandidateTable: ~Copyable {
             matchedTokens: matchedTokens, uncachedTokens: promptTokens - matchedTokens,
             evictedTokens: evictedTokens, load: load, rtt: row.rtt,
             metricsKnown: row.metricsKnown,
-            cost: GorgoCost(
-                rtt: row.rtt, uncached: promptTokens - matchedTokens, evicted: evictedTokens, load: load, rates: rates),
+            cost: gorgoCost(slot),
             prediction: prediction(slot, situation), situation: situation)
     }
 

@@ -13,7 +13,7 @@ extension Router {
             let arm = tuner.arm(session: request.sessionKey)
             let table = candidates(prompt, request, excluding, arm)
             if let row { tell(table, row) }
-            let chosen = try decide(table, &chance, arm)
+            let chosen = try decide(table, &chance)
             var decision = chosen.decision
             decision.ticket = try reserve(prompt, chosen, arm)
             self.chance = chance
@@ -38,7 +38,7 @@ extension Router {
         let table = candidates(prompt, request, excluding, arm)
         tell(table, row)
         var chance = chance
-        return try decide(table, &chance, arm).decision
+        return try decide(table, &chance).decision
     }
 
     private func tell(_ table: borrowing CandidateTable, _ row: (Candidate) -> Void) {
@@ -51,9 +51,7 @@ extension Router {
         var situation: Situation
     }
 
-    private func decide(
-        _ table: borrowing CandidateTable, _ chance: inout Chance, _ arm: Tuner.Arm
-    ) throws(RouterError) -> Chosen {
+    private func decide(_ table: borrowing CandidateTable, _ chance: inout Chance) throws(RouterError) -> Chosen {
         guard table.count > 0 else { throw whyNone(table) }
         let choice = policy.choose(table, &chance)
         let row = table[choice.slot]
@@ -61,7 +59,7 @@ extension Router {
             decision: Decision(
                 ticket: nil, server: row.server, promptTokens: table.promptTokens, matchedTokens: row.matchedTokens,
                 cost: row.cost, prediction: row.prediction, policy: policy, reason: choice.reason,
-                isTrial: arm == .trial, eligible: table.count),
+                isTrial: table.leastShare != nil, eligible: table.count),
             slot: Slot(choice.slot), situation: row.situation)
     }
 

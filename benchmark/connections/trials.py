@@ -154,38 +154,44 @@ def engines(plan: Plan) -> Iterator[list[Place]]:
     network = Network(plan.rtt_ms, plan.logs)
     places = [Place(0, "127.0.0.1", free_ports(1)[0])]
     places += [Place(rtt, host, ENGINE_PORT) for rtt, host in zip(plan.rtt_ms, network.hosts, strict=True)]
-    started: list[Program] = []
     try:
+        commands: list[list[object]] = []
         for number, place in enumerate(places):
             inside = network.inside(number - 1) if number else []
-            command = [*inside, plan.bin / "gotoni-engine", "--listen", f"{place.host}:{place.port}", "--model", model]
-            started.append(Program(f"engine {number}", command, plan.logs / f"engine-{number}.log"))
-        for place, engine in zip(places, started, strict=True):
-            until(lambda: answers(f"http://{place.host}:{place.port}/health"), engine, engine.name)
-        yield places
+            commands.append([*inside, plan.bin / "gotoni-engine", "--listen", f"{place.host}:{place.port}", "--model", model])
+        with running(plan, "engine", places, commands):
+            yield places
+    finally:
+        network.stop()
+
+
+@contextlib.contextmanager
+def running(plan: Plan, kind: str, places: list[Place], commands: list[list[object]]) -> Iterator[None]:
+    """A program for each place, while they all answer."""
+    started: list[Program] = []
+    try:
+        for number, command in enumerate(commands):
+            started.append(Program(f"{kind} {number}", command, plan.logs / f"{kind}-{number}.log"))
+        for place, program in zip(places, started, strict=True):
+            until(lambda: answers(f"http://{place.host}:{place.port}/health"), program, program.name)
+        yield
     finally:
         for each in reversed(started):
             each.stop()
-        network.stop()
 
 
 @contextlib.contextmanager
 def proxies(plan: Plan, places: list[Place], *options: str) -> Iterator[list[Place]]:
     """One in front of each engine, with one event loop, so that a pool is all its connections."""
-    started: list[Program] = []
     fronts = [Place(place.rtt_ms, "127.0.0.1", port) for place, port in zip(places, free_ports(len(places)), strict=True)]
-    try:
-        for number, (place, front) in enumerate(zip(places, fronts, strict=True)):
-            command = [plan.bin / "gotoni-proxy", "--listen", f"{front.host}:{front.port}", "--policy", "predictive",
-                       "--server", f"engine=http://{place.host}:{place.port}", "--threads", "1", "--ms-per-token",
-                       str(MS_PER_TOKEN), "--max-concurrent", "64", *options]
-            started.append(Program(f"proxy {number}", command, plan.logs / f"proxy-{number}.log"))
-        for front, proxy in zip(fronts, started, strict=True):
-            until(lambda: answers(f"http://{front.host}:{front.port}/health"), proxy, proxy.name)
+    commands: list[list[object]] = [
+        [plan.bin / "gotoni-proxy", "--listen", f"{front.host}:{front.port}", "--policy", "predictive",
+         "--server", f"engine=http://{place.host}:{place.port}", "--threads", "1", "--ms-per-token", str(MS_PER_TOKEN),
+         "--max-concurrent", "64", *options]
+        for place, front in zip(places, fronts, strict=True)
+    ]  # fmt: skip
+    with running(plan, "proxy", fronts, commands):
         yield fronts
-    finally:
-        for each in reversed(started):
-            each.stop()
 
 
 def everywhere(places: list[Place], measure: Callable[[Place], list[Item]]) -> list[list[Item]]:

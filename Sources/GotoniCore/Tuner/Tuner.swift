@@ -15,8 +15,9 @@
 ///
 /// Each is a sequential test over differences between rounds of requests (`SequentialTest`, `Rounds`), of scores less the part
 /// that a request's difficulty explains (a control variate): the tokens of its prompt that no server holds, and how many of
-/// those have lately come with others; neither depends on the arm that it gets. What does not win goes home. What loses is banned with its surroundings for a while, and what loses
-/// much is ended after three rounds. And trials may cost in all no more than one request in two hundred: when they have, it rests.
+/// those have lately come with others; neither depends on the arm that it gets. What loses is banned with its surroundings
+/// for a while, and what loses much is ended after three rounds. And trials may cost in all no more than one request in two
+/// hundred: when they have, it rests.
 ///
 /// A value without clock; chance comes from its seed.
 struct Tuner: BitwiseCopyable {
@@ -49,6 +50,7 @@ struct Tuner: BitwiseCopyable {
     private(set) var goodput = 0.0
     /// What trials have cost, in requests that would have been good.
     private(set) var spent = 0.0
+    /// The same of the test that runs.
     private var cost = 0.0
     /// Changes whenever an arm has other weights.
     private(set) var revision: UInt32 = 0
@@ -136,7 +138,8 @@ struct Tuner: BitwiseCopyable {
         return stake
     }
 
-    /// A request has ended. `interToken`: mean milliseconds between tokens, if known; `waited`: since it was routed.
+    /// A request has ended. `interToken`: mean milliseconds between tokens, if known; `waited`: since it
+    /// was routed, or since its first token if there was one.
     mutating func leave(_ stake: Stake, _ outcome: Outcome, interToken: Double?, waited: Double) {
         guard stake.isScored, isOn else { return }
         guard outcome != .notSent else {
