@@ -146,11 +146,12 @@ struct Tuner: BitwiseCopyable {
             rounds.leave(stake.place, stake.arm, nil)
             return step()
         }
-        let firstToken = stake.firstToken > 0 ? Double(stake.firstToken) : waited
+        let beforeFirst = Double(stake.firstToken)
+        let firstToken = beforeFirst > 0 ? beforeFirst : waited
         let pace = max(firstToken / settings.firstTokenLimit, (interToken ?? 0) / settings.interTokenLimit)
         let score = outcome == .failed ? 0 : 1 / (1 + pace * pace * pace * pace)
         counts.ended += 1
-        answer += (min(firstToken + waited, Self.longestAnswer) - answer) / min(Double(counts.ended), Self.memory)
+        answer += (min(beforeFirst + waited, Self.longestAnswer) - answer) / min(Double(counts.ended), Self.memory)
         goodput += (score - goodput) / min(Double(counts.ended), Self.memory)
         guard phase != .frozen else { return }
         let (f, r) = (Double(stake.fresh), Double(stake.rush))

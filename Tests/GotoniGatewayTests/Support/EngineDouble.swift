@@ -13,6 +13,8 @@ final class EngineDouble: Sendable {
         var connections = 0
         var accepted = 0
         var open: [Connection] = []
+        /// What is accepted or arrives from now on knows this and must not be known by it: nobody would part them.
+        var stopped = false
     }
     let state = Watched(State())
     let name: String
@@ -39,13 +41,16 @@ final class EngineDouble: Sendable {
             .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
             .childChannelInitializer { channel in
                 guard let engine = box.withLockedValue({ $0 }) else { return channel.close() }
+                let connection = Connection(engine, channel, reactsAtHead: reactsAtHead)
+                let isWelcome = engine.state.update { state in
+                    guard !state.stopped else { return false }
+                    state.connections += 1
+                    state.accepted += 1
+                    state.open.append(connection)
+                    return true
+                }
+                guard isWelcome else { return channel.close() }
                 return channel.eventLoop.makeCompletedFuture {
-                    let connection = Connection(engine, channel, reactsAtHead: reactsAtHead)
-                    engine.state.update {
-                        $0.connections += 1
-                        $0.accepted += 1
-                        $0.open.append(connection)
-                    }
                     try channel.pipeline.syncOperations.addHandler(Reader(connection))
                 }
             }
@@ -70,11 +75,13 @@ final class EngineDouble: Sendable {
 
     func stop() async throws {
         try await refuse()
-        closeConnections()
-        // Requests know their connections, and those this.
+        let open = state.update { state in
+            defer { (state.all, state.open, state.stopped) = ([], [], true) }
+            return state.open
+        }
+        for connection in open { connection.close() }
         hold()
         reactToProbes { _ in }
-        state.update { ($0.all, $0.open) = ([], []) }
     }
 
     /// How many requests have arrived, whoever took them.
@@ -94,7 +101,7 @@ final class EngineDouble: Sendable {
             state.update { $0.probes += 1 }
             probeReaction.withLockedValue { $0 }(arrival)
         } else {
-            state.update { $0.all.append(arrival) }
+            state.update { if !$0.stopped { $0.all.append(arrival) } }
             reaction.withLockedValue { $0 }(arrival)
         }
     }
