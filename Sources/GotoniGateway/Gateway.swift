@@ -158,7 +158,7 @@ public final class Gateway: Sendable {
             }
             .serverChannelOption(.backlog, value: 1024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .childChannelOption(.socketOption(.so_keepalive), value: 1)
             .childChannelOption(.tcpOption(.init(rawValue: TCP_KEEPIDLE)), value: DeadPeer.idleSeconds)
             .childChannelOption(.tcpOption(.init(rawValue: TCP_USER_TIMEOUT)), value: DeadPeer.unansweredMs)

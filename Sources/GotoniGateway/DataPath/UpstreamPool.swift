@@ -62,7 +62,7 @@ final class UpstreamPool {
         connections += 1
         if let path = server.url.socketPath { return connect(socket: path, done) }
         var bootstrap = ClientBootstrap(group: loop)
-            .channelOption(.socketOption(.tcp_nodelay), value: 1)
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelOption(.socketOption(.so_keepalive), value: 1)
             .channelOption(.tcpOption(.init(rawValue: TCP_KEEPIDLE)), value: DeadPeer.idleSeconds)
             .channelOption(.tcpOption(.init(rawValue: TCP_USER_TIMEOUT)), value: DeadPeer.unansweredMs)
