@@ -335,7 +335,7 @@ test-tsan: | deps
 
 ## test-integration  the built library from C, Python and Swift; examples; wheel; a short fuzz run
 .PHONY: test-integration
-test-integration: $(SO) $(TOKENIZER_SO) $(GOTONI) $(VENV)/ready $(VENV)/tokenizer-ready $(VENV)/plot-ready $(VENV)/client-ready $(VENV)/forms-ready
+test-integration: $(SO) $(TOKENIZER_SO) $(GOTONI) $(VENV)/ready $(VENV)/tokenizer-ready $(VENV)/plot-ready $(VENV)/client-ready $(VENV)/forms-ready $(VENV)/deploy-ready
 	@scripts/check-deps test
 	$(say) "C library through its header"
 	@$(MAKE) --no-print-directory -s install PREFIX=$(STAGE)
@@ -347,6 +347,7 @@ test-integration: $(SO) $(TOKENIZER_SO) $(GOTONI) $(VENV)/ready $(VENV)/tokenize
 	@$(HERE) $(VPYTHON) examples/python/replay.py --limit 100 > $(BUILD)/example-replay.txt
 	@swift run --quiet --package-path examples/swift > $(BUILD)/example-swift.txt
 	@Tests/examples/run $(BUILD)
+	@Tests/examples/run-gateways --engine $(ENGINE) --library-dir $(LIB) --python $(VPYTHON) --build $(BUILD)/example-gateways
 	$(say) "the command line tool"
 	@Tests/gotoniTests/run --gotoni $(GOTONI) --traces examples/traces --build $(BUILD)/gotoni-tests --python $(VPYTHON)
 	$(say) "the tokenizer service, and gotoni tokenizer"
@@ -358,6 +359,8 @@ test-integration: $(SO) $(TOKENIZER_SO) $(GOTONI) $(VENV)/ready $(VENV)/tokenize
 	@Tests/gotoni-proxyTests/run --proxy $(PROXY) --engine $(ENGINE) --python $(VPYTHON) --build $(BUILD)/proxy-tests
 	$(say) "programs that run where they are put, and start at once"
 	@scripts/check-release $(BIN)
+	$(say) "units, image and manifest of deploy/"
+	@Tests/deploy/run --bin $(BIN) --python $(VPYTHON) --build $(BUILD)/deploy-tests
 	$(say) "gotoni on a fake of Lambda's cloud, and others' clients on it"
 	@Tests/gotoniTests/run-clouds --gotoni $(GOTONI) --python $(VPYTHON) --build $(BUILD)/gotoni-cloud-tests
 	$(say) "gotoni proxy and gotoni lb"
@@ -437,6 +440,11 @@ $(VENV)/ready: bindings/python/requirements-dev.txt | $(VENV)/made
 $(VENV)/client-ready: Tests/gotoni-proxyTests/requirements.txt Tests/gotoni-engineTests/requirements.txt \
 		Tests/gotoniTests/requirements-lambda.txt | $(VENV)/made
 	$(say) "httpx, and the clients of OpenAI and Lambda, into $(VENV)"
+	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check $(addprefix -r ,$^)
+	@touch $@
+
+$(VENV)/deploy-ready: examples/asgi/requirements.txt Tests/deploy/requirements.txt | $(VENV)/made
+	$(say) "uvicorn, and Kubernetes' schemas, into $(VENV)"
 	@$(VPYTHON) -m pip install --quiet --disable-pip-version-check $(addprefix -r ,$^)
 	@touch $@
 
