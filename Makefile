@@ -180,6 +180,12 @@ bench-real: $(PROXY) $(VENV)/real-ready
 bench-connections: $(PROXY) $(VENV)/real-ready
 	@$(VPYTHON) benchmark/connections/connections.py --bin $(BIN) --out $(BUILD)/connections $(ARGS)
 
+## bench-sharing     what eight proxies find cached, apart and sharing over NATS, and with faults (two minutes)
+.PHONY: bench-sharing
+bench-sharing: $(PROXY) $(ENGINE)
+	@scripts/check-deps test
+	@$(HERE) python3 benchmark/sharing/sharing.py --bin $(BIN) --out $(BUILD)/sharing $(ARGS)
+
 ## bench-guidellm    GuideLLM over the policies, on this machine or yours (ARGS='--proxy URL --profile all --seeds 1,2,3')
 .PHONY: bench-guidellm
 bench-guidellm: OUT ?= $(BUILD)/guidellm-$(shell date +%Y%m%d-%H%M%S)

@@ -99,10 +99,12 @@ let package = Package(
                 ),
                 .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
                 .target(name: "ZeroMQ", dependencies: ["CZeroMQ"], swiftSettings: settings),
+                .systemLibrary(name: "CNATS", providers: [.apt(["libnats-dev"])]),
+                .target(name: "NATS", dependencies: ["CNATS"], swiftSettings: settings),
                 .target(
                     name: "GotoniGateway",
                     dependencies: [
-                        "GotoniCore", "GotoniEngines", "GotoniTokenizer", "ZeroMQ",
+                        "GotoniCore", "GotoniEngines", "GotoniTokenizer", "NATS", "ZeroMQ",
                         .product(name: "Logging", package: "swift-log"),
                         .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                         .product(name: "NIOCore", package: "swift-nio"),

@@ -53,7 +53,20 @@ extension Router {
         }
         if let capacity = metrics.kvCapacityTokens { setCapacity(slot, capacity) }
         if let limit = metrics.runningLimit { servers.update(slot) { $0.runningLimit = UInt32(clamping: limit) } }
-        if metrics.hasLoad { servers.setForeign(slot, foreign(metrics, servers[slot]), now: self.now) }
+        guard metrics.hasLoad else { return }
+        servers.setReported(slot, foreign(metrics, servers[slot]), now: self.now, ttl: tuning.metricsTTL)
+    }
+
+    /// What other routers say they have put on a server, all together. It counts until it is stale, or what its metrics
+    /// report beyond ours is more: both see the same requests. Errors: unknownServer, range.
+    public mutating func observeOthers(_ id: ServerID, _ load: Load, now: Nanoseconds) throws(RouterError) {
+        advance(to: now)
+        let slot = try servers.slot(id)
+        guard
+            max(load.queuedRequests, load.runningRequests, load.queuedTokens, load.runningTokens) <= EngineMetrics.most,
+            load.owedTokens <= load.queuedTokens
+        else { throw .range }
+        servers.setTold(slot, load, now: self.now, ttl: tuning.metricsTTL)
     }
 
     /// What the engine has beyond ours. A figure it does not report stays what it was while that is fresh; tokens it
@@ -62,7 +75,7 @@ extension Router {
     /// Engines count a request as running as soon as they prefill it, while ours is queued until its first token: so ours
     /// that are not among the reported queued are looked for among the running.
     private func foreign(_ metrics: EngineMetrics, _ row: ServerRow) -> Load {
-        let (own, before) = (row.own, row.foreign)
+        let (own, before) = (row.own, row.reported.load)
         func beyond(_ reported: UInt64, _ own: UInt64) -> UInt64 { max(reported, own) - own }
         func assumed(_ requests: UInt64) -> UInt64 {
             let (tokens, overflow) = requests.multipliedReportingOverflow(by: tuning.tokensPerRequest)

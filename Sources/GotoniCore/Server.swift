@@ -73,6 +73,17 @@ public struct Load: Equatable, Sendable, BitwiseCopyable {
         return difference
     }
 
+    /// Of each figure the larger.
+    static func larger(_ a: Load, _ b: Load) -> Load {
+        var load = Load()
+        load.queuedRequests = max(a.queuedRequests, b.queuedRequests)
+        load.runningRequests = max(a.runningRequests, b.runningRequests)
+        load.queuedTokens = max(a.queuedTokens, b.queuedTokens)
+        load.runningTokens = max(a.runningTokens, b.runningTokens)
+        load.owedTokens = max(a.owedTokens, b.owedTokens)
+        return load
+    }
+
     /// Each figure over `count`, rounded down.
     func divided(by count: UInt64) -> Load {
         var mean = Load()
@@ -83,6 +94,16 @@ public struct Load: Equatable, Sendable, BitwiseCopyable {
         mean.runningTokens = runningTokens / count
         mean.owedTokens = owedTokens / count
         return mean
+    }
+}
+
+/// A load as somebody saw it; nil: nobody has, or it is long ago.
+struct TimedLoad: BitwiseCopyable {
+    var load = Load()
+    var time: Nanoseconds?
+
+    mutating func forgetIfStale(now: Nanoseconds, ttl: Nanoseconds) {
+        if let time, now.since(time) > ttl { self = TimedLoad() }
     }
 }
 
@@ -97,7 +118,7 @@ public struct ServerInfo: Sendable {
     public var rtt: UInt64?
     /// Ours: routed by this router and not finished.
     public var own: Load
-    /// What its metrics report beyond ours; nil while no fresh observation exists.
+    /// What its metrics report beyond ours, or other routers say of themselves; nil while no fresh observation exists.
     public var foreign: Load?
     public var parity: Parity
     public var events: EventCounts
@@ -149,8 +170,12 @@ struct ServerRow: BitwiseCopyable {
     var rtt: UInt64?
     /// Ours, kept by the ledger.
     var own = Load()
-    /// What others put there, by its metrics; zero while they are unknown.
+    /// What others put there, of what its metrics report and of what others say the larger; zero while both are unknown.
     var foreign = Load()
+    /// By its metrics, and by what others say of themselves.
+    var reported = TimedLoad()
+    var told = TimedLoad()
+    /// Of the later of the two.
     var metricsTime = Nanoseconds(0)
     /// The order in which metrics grow stale; 0 is none, else slot + 1.
     var metricsNewer: UInt32 = 0

@@ -223,9 +223,26 @@ struct ServerTable: ~Copyable {
 
     // MARK: Load of other routers
 
-    /// Takes in what others put on a server, as of `now`.
-    mutating func setForeign(_ slot: Slot, _ load: Load, now: Nanoseconds) {
+    /// What others put on a server, by its metrics.
+    mutating func setReported(_ slot: Slot, _ load: Load, now: Nanoseconds, ttl: Nanoseconds) {
+        rows[Int(slot)].reported = TimedLoad(load: load, time: now)
+        setForeign(slot, now: now, ttl: ttl)
+    }
+
+    /// The same, by what they say.
+    mutating func setTold(_ slot: Slot, _ load: Load, now: Nanoseconds, ttl: Nanoseconds) {
+        rows[Int(slot)].told = TimedLoad(load: load, time: now)
+        setForeign(slot, now: now, ttl: ttl)
+    }
+
+    /// Metrics come late and what others say is lost at times; both count the same requests, so their sum would count them
+    /// twice.
+    private mutating func setForeign(_ slot: Slot, now: Nanoseconds, ttl: Nanoseconds) {
+        var row = rows[Int(slot)]
         forgetMetrics(slot)
+        row.reported.forgetIfStale(now: now, ttl: ttl)
+        row.told.forgetIfStale(now: now, ttl: ttl)
+        let load = Load.larger(row.reported.load, row.told.load)
         let item = UInt32(slot) + 1
         let older = newestMetrics
         if older != 0 { rows[Int(older - 1)].metricsNewer = item } else { oldestMetrics = item }
@@ -234,6 +251,7 @@ struct ServerTable: ~Copyable {
         reporting += 1
         update(slot) {
             $0.foreign = load
+            ($0.reported, $0.told) = (row.reported, row.told)
             $0.metricsKnown = true
             $0.metricsTime = now
             $0.metricsNewer = 0
@@ -251,6 +269,7 @@ struct ServerTable: ~Copyable {
         reporting -= 1
         update(slot) {
             $0.foreign = Load()
+            ($0.reported, $0.told) = (TimedLoad(), TimedLoad())
             $0.metricsKnown = false
         }
     }

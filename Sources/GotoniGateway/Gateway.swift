@@ -69,6 +69,7 @@ public final class Gateway: Sendable {
         var admin: (any Channel)?
         if let address = configuration.adminListen { admin = try await listen(address, isAdminOnly: true) }
         kvEvents?.start()
+        dispatcher.sharing?.start(self, logger: logger)
         let maintenance = Task { await maintain() }
         let publishing = dispatcher.mesh.map { mesh in Task { await publish(mesh) } }
         state.withLockedValue { state in
@@ -119,6 +120,7 @@ public final class Gateway: Sendable {
         for (loop, context) in loops { try? await loop.submit { context.value.refuseAll() }.get() }
         for (loop, context) in loops { try? await loop.submit { context.value.closeAll() }.get() }
         await kvEvents?.stop()
+        await dispatcher.sharing?.stop()
         await dispatcher.tokens.stop()
         try? await group.shutdownGracefully()
         if cut > 0 { logger.warning("requests were cut off at the drain timeout", metadata: ["requests": "\(cut)"]) }

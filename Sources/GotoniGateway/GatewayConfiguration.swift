@@ -76,6 +76,8 @@ public struct GatewayConfiguration: Sendable {
     public var upstreamAPIKey: String?
     /// Set: this is a node in front of its engine, with peers.
     public var mesh: MeshConfiguration?
+    /// Set: this is one of several proxies that share what they know.
+    public var sharing: SharingConfiguration?
 
     // Routing.
     public var policy = PolicyID.gorgo

@@ -44,6 +44,9 @@ public struct Settings {
         gateway.apiKeys = try Self.secrets("GOTONI_API_KEYS", environment, isList: true)
         gateway.upstreamAPIKey = try Self.secrets("GOTONI_UPSTREAM_API_KEY", environment).first
         if let key = try Self.secrets("GOTONI_MESH_KEY", environment).first { gateway.mesh?.key = key }
+        if (gateway.sharing?.certificate == nil) != (gateway.sharing?.key == nil) {
+            throw ServiceError("--nats-cert and --nats-key belong together")
+        }
         if (certificate == nil) != (key == nil) { throw ServiceError("--tls-cert and --tls-key belong together") }
         if let certificate, let key {
             gateway.tls = GatewayConfiguration.TLSFiles(certificateChain: certificate, privateKey: key)
@@ -156,6 +159,23 @@ public struct Setting: Sendable {
         Setting(
             own: key, given: given.map { [$0] } ?? [], set: { $0.gateway.policy = try PolicyName.policy($1) },
             show: { ["\($0.gateway.policy.name)"] })
+    }
+}
+
+extension Setting {
+    /// A file that the connection to NATS needs.
+    public static func natsFile(
+        _ key: String, _ path: any WritableKeyPath<SharingConfiguration, String?> & Sendable, _ given: String?
+    ) -> Setting {
+        Setting(
+            own: key, given: given.map { [$0] } ?? [],
+            set: { settings, file in
+                guard settings.gateway.sharing != nil else { throw ServiceError("it needs --nats") }
+                guard FileManager.default.isReadableFile(atPath: file) else {
+                    throw ServiceError("cannot read \(file)")
+                }
+                settings.gateway.sharing?[keyPath: path] = file
+            }, show: { $0.gateway.sharing?[keyPath: path].map { [$0] } ?? [] })
     }
 }
 
@@ -309,6 +329,21 @@ public enum Parse {
             throw ServiceError("\"\(text)\" is not PORT[/REPLAY_PORT], two ports from 1 to 65535")
         }
         return ports
+    }
+
+    public static func nats(_ text: String) throws -> SharingConfiguration {
+        guard let sharing = SharingConfiguration(url: text) else {
+            throw ServiceError("not nats://HOST[:PORT] or tls://HOST[:PORT], or several of these by comma")
+        }
+        return sharing
+    }
+
+    public static func natsGroup(_ text: String, into gateway: inout GatewayConfiguration) throws {
+        guard SharingConfiguration.isGroup(text) else {
+            throw ServiceError("\"\(text)\" is not 1 to 32 letters, digits, - and _")
+        }
+        guard gateway.sharing != nil else { throw ServiceError("it needs --nats") }
+        gateway.sharing?.group = text
     }
 
     public static func url(_ text: String) throws -> ServerURL {

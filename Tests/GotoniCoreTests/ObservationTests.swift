@@ -76,6 +76,33 @@ import Testing
         #expect(!row.metricsKnown && row.load.queuedRequests == 0)
     }
 
+    /// Metrics and what other routers say of themselves count the same requests: of each figure the larger, while it is fresh.
+    @Test func othersCountAsTheySayOrAsMetricsShow() throws {
+        let test = try RouterUnderTest(servers: 2)
+        try test.load(1, requests: 2, tokens: 100)
+        var others = Load()
+        (others.queuedRequests, others.queuedTokens, others.owedTokens, others.runningRequests) = (3, 900, 400, 1)
+        try test.router.observeOthers(ServerID(1), others, now: test.now)
+        func load() throws -> Load { try test.explain([1]).rows[0].load }
+        #expect(try load().queuedRequests == 2 + 3 && load().owedTokens == 200 + 400)
+        try observe(test, 1) {
+            $0.queuedRequests = 3
+            $0.runningRequests = 5
+        }
+        #expect(try load().queuedRequests == 2 + 3 && load().runningRequests == 5, "the engine sees one of theirs less")
+        test.wait(milliseconds: 3_000)
+        others.queuedRequests = 7
+        try test.router.observeOthers(ServerID(1), others, now: test.now)
+        test.wait(milliseconds: 2_001)
+        try test.router.observeOthers(ServerID(1), others, now: test.now)
+        #expect(try load().queuedRequests == 2 + 7 && load().runningRequests == 1, "metrics are stale, others not")
+        test.wait(milliseconds: 5_001)
+        #expect(try load().requests == 2)
+        others.owedTokens = others.queuedTokens + 1
+        #expect(throws: RouterError.range) { try test.router.observeOthers(ServerID(1), others, now: test.now) }
+        #expect(throws: RouterError.unknownServer) { try test.router.observeOthers(ServerID(9), Load(), now: test.now) }
+    }
+
     /// One server without metrics is priced like the average of the others; nobody is drawn at random.
     @Test func missingMetricsArePricedByThePrior() throws {
         let test = try RouterUnderTest(servers: 3)

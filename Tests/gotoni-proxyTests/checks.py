@@ -13,6 +13,7 @@ import check_limits
 import check_queue
 import check_requests
 import check_settings
+import check_sharing
 import check_stopping
 import check_times
 import check_tls
@@ -34,6 +35,7 @@ MODULES = (
     check_tls,
     check_tokens,
     check_kv_events,
+    check_sharing,
     check_times,
     check_chaos,
 )

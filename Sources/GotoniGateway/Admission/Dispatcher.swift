@@ -29,6 +29,8 @@ final class Dispatcher: Sendable {
     let tokens: PromptTokenizer
     /// Nil: this is a proxy, not a node.
     let mesh: Mesh?
+    /// Nil: this proxy is alone.
+    let sharing: Sharing?
     private let queue: NIOLockedValueBox<Queue>
     /// Length of the queue, and how many there take a place anywhere: to look at without its lock.
     private let waiting = Atomic<Int>(0)
@@ -54,6 +56,7 @@ final class Dispatcher: Sendable {
         mesh = configuration.mesh.map {
             Mesh($0, blockTokens: configuration.router.blockTokens, incarnation: UInt64.random(in: 1...UInt64.max))
         }
+        sharing = configuration.sharing.map { Sharing($0, proxy: UInt64.random(in: 1...UInt64.max)) }
         try router.withRouter { (router) throws(RouterError) in
             router.setPolicy(configuration.policy)
             for (knob, value) in configuration.knobs { try router.set(knob, to: value) }
@@ -80,7 +83,9 @@ final class Dispatcher: Sendable {
                 prompt, Request(sessionKey: facts.sessionKey), excluding: excluding.span, now: now,
                 row: keepsTable ? { rows.append($0) } : nil)
             if let ticket = decision.ticket { try router.commit(ticket, prompt, now: now) }
-            if decision.server == local?.id { chain = prompt.chain(most: PrefixNews.mostBlocks) }
+            if sharing != nil || decision.server == local?.id {
+                chain = prompt.chain(most: PrefixNews.mostBlocks).map { $0 & PrefixNews.digestMask }
+            }
             return decision
         }
         guard let server = fleet[decision.server] else {
@@ -89,7 +94,10 @@ final class Dispatcher: Sendable {
             throw .noServer
         }
         record.decided(decision, rows, now: now)
-        if !chain.isEmpty { mesh?.note(chain.map { $0 & PrefixNews.digestMask }) }
+        if !chain.isEmpty {
+            mesh?.note(chain)
+            sharing?.note(chain, at: server)
+        }
         server.state.withLockedValue {
             $0.inFlight += 1
             $0.requests += 1

@@ -246,6 +246,7 @@ struct ControlRoutes: Sendable {
         } catch let error as GatewayError {
             throw Problem.badRequest("server", error.description, status: 409)
         }
+        dispatcher.sharing?.tell(.server(name, SharedServer(url: "\(url)")))
         return try json(
             ServerChange(success: true, id: name, message: "added; it gets requests once it answers"), status: 201)
     }
@@ -263,14 +264,16 @@ struct ControlRoutes: Sendable {
         guard gateway.removeServer(name: name) else {
             throw Problem.badRequest("unknown_server", "there is no server \(name)", status: 404)
         }
+        dispatcher.sharing?.tell(.removed(name))
         return try json(ServerChange(success: true, id: name, message: "removed; requests under way finish"))
     }
 
     private func drain(_ request: ControlRequest, _ drains: Bool) throws -> LocalAnswer {
         let name = try name(request)
-        guard gateway.drainServer(name: name, drains) else {
+        guard let url = dispatcher.fleet[name]?.url, gateway.drainServer(name: name, drains) else {
             throw Problem.badRequest("unknown_server", "there is no server \(name)", status: 404)
         }
+        dispatcher.sharing?.tell(.server(name, SharedServer(url: "\(url)", draining: drains)))
         return try json(ServerChange(success: true, id: name, message: drains ? "draining" : "taking requests again"))
     }
 
@@ -291,8 +294,8 @@ struct ControlRoutes: Sendable {
         return try json(knobs())
     }
 
-    /// All or none: a typo changes nothing.
-    func set(_ wanted: [String: Double]) throws {
+    /// Knobs by their names. Throws what is wrong with one of them.
+    static func knobs(_ wanted: [String: Double]) throws -> [(Knob, Double)] {
         var changes: [(Knob, Double)] = []
         for (name, value) in wanted {
             guard let knob = Knob.allCases.first(where: { "\($0.info.name)" == name }) else {
@@ -304,10 +307,16 @@ struct ControlRoutes: Sendable {
             }
             changes.append((knob, value))
         }
-        let all = changes
+        return changes
+    }
+
+    /// All or none: a typo changes nothing.
+    func set(_ wanted: [String: Double]) throws {
+        let all = try Self.knobs(wanted)
         try dispatcher.router.withRouter { (router) throws(RouterError) in
             for (knob, value) in all { try router.set(knob, to: value) }
         }
+        dispatcher.sharing?.tell(.knobs(wanted))
     }
 
     func policy(_ request: ControlRequest) throws -> LocalAnswer {
@@ -337,6 +346,7 @@ struct ControlRoutes: Sendable {
             router.setPolicy(policy)
             return old
         }
+        dispatcher.sharing?.tell(.policy(policy))
         return try json(
             PolicyChange(
                 success: true, oldPolicy: "\(old.name)", newPolicy: "\(policy.name)", available: Self.policies))
@@ -356,6 +366,7 @@ struct ControlRoutes: Sendable {
     /// Nil: of all servers. Gives how many nodes of the trie there were.
     func clearPrefixes(of server: Server?) throws -> Int {
         if server == nil || server?.role == .local { dispatcher.mesh?.forget() }
+        dispatcher.sharing?.noteEmptied(server)
         let now = Clock.now()
         defer { for one in server.map({ [$0] }) ?? dispatcher.fleet.all { dispatcher.forgot(one) } }
         return try dispatcher.router.withRouter { (router) throws(RouterError) in

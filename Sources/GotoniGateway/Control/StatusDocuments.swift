@@ -168,6 +168,8 @@ struct StatusDocument: Encodable {
     var ttftMs: Percentiles
     var requestsPerSecond: Double
     var metricsCollectionEnabled: Bool
+    /// With other proxies; null: this one is alone.
+    var sharing: OrNull<SharingDocument>
 }
 
 extension ServerHealth {
@@ -211,7 +213,8 @@ extension ControlRoutes {
             underWay: counters.underWay.load(ordering: .relaxed), openTickets: tickets,
             msPerToken: knobs["ms_per_token"] ?? 0, runningCostFactor: knobs["running_cost_factor"] ?? 0, knobs: knobs,
             ttftMs: recent.percentiles, requestsPerSecond: recent.perSecond,
-            metricsCollectionEnabled: dispatcher.requestLog.isOn)
+            metricsCollectionEnabled: dispatcher.requestLog.isOn,
+            sharing: OrNull(dispatcher.sharing.map(SharingDocument.init)))
     }
 
     private func entry(_ server: Server, now: Nanoseconds) -> StatusDocument.ServerEntry {

@@ -80,12 +80,15 @@ struct NodeReport: Equatable, Sendable {
 
 enum MeshError: Error, Equatable, CustomStringConvertible {
     case malformed
+    /// News that do not follow what was heard before.
+    case gap
     case version(UInt8)
     case itself
 
     var description: String {
         switch self {
         case .malformed: "its report cannot be read"
+        case .gap: "its news do not follow what was heard before"
         case .version(let version): "it speaks version \(version) of the report, and this node \(NodeReport.version)"
         case .itself: "it is this node itself, and gets nothing"
         }

@@ -21,7 +21,7 @@ enum PrefixNews {
 }
 
 /// The last prompts. Which ones depends only on the sequence, so both sides of a link have the same.
-private struct RecentPrompts {
+private struct RecentPrompts: Equatable {
     /// Oldest first.
     private(set) var chains: [[UInt64]] = []
     private var blocks = 0
@@ -66,8 +66,9 @@ struct PrefixLog {
 
     private var oldest: UInt64 { next - UInt64(recent.chains.count) }
 
-    /// Writes what is new to somebody who has everything before `known`; nil: who has nothing.
-    func write(from known: UInt64?, into out: inout ByteBuffer) {
+    /// Writes what is new to somebody who has everything before `known`; nil: who has nothing. Gives the numbers of the
+    /// prompts written.
+    @discardableResult func write(from known: UInt64?, into out: inout ByteBuffer) -> Range<UInt64> {
         let follows = known.map { (oldest...next).contains($0) } ?? false
         let first = follows ? known ?? oldest : oldest
         out.writeInteger(first, endianness: .little)
@@ -87,6 +88,7 @@ struct PrefixLog {
         }
         out.writeVarint(count)
         out.writeBuffer(&entries)
+        return first..<first + count
     }
 
     /// Blocks that both begin with. A digest stands for all before it, so the last equal one can be searched for.
@@ -101,7 +103,7 @@ struct PrefixLog {
 }
 
 /// The listener's side: what it has of one peer.
-struct PrefixMemory {
+struct PrefixMemory: Equatable {
     /// The number it wants next; nil: it has nothing.
     private(set) var next: UInt64?
     private var recent = RecentPrompts()
@@ -120,7 +122,7 @@ struct PrefixMemory {
         guard let first: UInt64 = bytes.readInteger(endianness: .little), let flags: UInt8 = bytes.readInteger(),
             flags < 2, first < UInt64.max - UInt64(PrefixNews.kept)
         else { throw .malformed }
-        if flags == 1 { recent = RecentPrompts() } else if first != next { throw .malformed }
+        if flags == 1 { recent = RecentPrompts() } else if first != next { throw .gap }
         let count = try bytes.varint(most: PrefixNews.kept)
         var told: [[UInt64]] = []
         var blocks = 0
@@ -147,7 +149,7 @@ struct PrefixMemory {
 
 extension ByteBuffer {
     /// Seven bits a byte, the lowest first.
-    fileprivate mutating func writeVarint(_ value: UInt64) {
+    mutating func writeVarint(_ value: UInt64) {
         var rest = value
         while rest >= 0x80 {
             writeInteger(UInt8(truncatingIfNeeded: rest) | 0x80)
@@ -156,7 +158,7 @@ extension ByteBuffer {
         writeInteger(UInt8(rest))
     }
 
-    fileprivate mutating func varint(most: Int) throws(MeshError) -> Int {
+    mutating func varint(most: Int) throws(MeshError) -> Int {
         var value: UInt64 = 0
         for shift in stride(from: UInt64(0), to: 35, by: 7) {
             guard let byte: UInt8 = readInteger() else { throw .malformed }

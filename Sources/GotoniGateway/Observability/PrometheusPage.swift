@@ -45,6 +45,7 @@ struct PrometheusPage {
         router(dispatcher)
         tokens(dispatcher.tokens)
         if let mesh = dispatcher.mesh { node(mesh, counters) }
+        if let sharing = dispatcher.sharing { self.sharing(sharing.figures) }
         servers(dispatcher, now: now)
     }
 
@@ -86,6 +87,27 @@ struct PrometheusPage {
         one(
             "gotoni_mesh_heard_bytes_total", "counter", "Reports and news from peers.",
             mesh.bytesHeard.load(ordering: .relaxed))
+    }
+
+    private mutating func sharing(_ figures: SharingFigures) {
+        one("gotoni_sharing_connected", "gauge", "1: NATS is there.", figures.isConnected ? 1 : 0)
+        one("gotoni_sharing_siblings", "gauge", "Other proxies heard lately.", figures.siblings)
+        for (name, help, told, heard) in [
+            ("messages", "Messages", figures.messagesTold, figures.messagesHeard),
+            ("bytes", "Their bytes, without NATS around them,", figures.bytesTold, figures.bytesHeard),
+            ("prompts", "Prompts", figures.promptsTold, figures.promptsHeard),
+        ] {
+            one("gotoni_sharing_told_\(name)_total", "counter", "\(help) to other proxies.", told)
+            one("gotoni_sharing_heard_\(name)_total", "counter", "\(help) from other proxies.", heard)
+        }
+        one(
+            "gotoni_sharing_lost_prompts_total", "counter", "Prompts that came too fast to be told.",
+            figures.promptsLost)
+        one(
+            "gotoni_sharing_gaps_total", "counter", "Messages that did not follow what was heard before.",
+            figures.gaps)
+        one("gotoni_sharing_dropped_total", "counter", "Messages that came too fast to be heard.", figures.dropped)
+        one("gotoni_sharing_behind", "gauge", "Messages that wait to be applied.", figures.behind)
     }
 
     private mutating func router(_ dispatcher: Dispatcher) {

@@ -5,6 +5,8 @@ import NIOConcurrencyHelpers
 final class Fleet: Sendable {
     private struct State {
         var byID: [UInt64: Server] = [:]
+        /// By what other proxies call them.
+        var byKey: [UInt64: Server] = [:]
         /// In the order in which they were added.
         var ordered: [Server] = []
         var peers: [ServerID] = []
@@ -27,6 +29,7 @@ final class Fleet: Sendable {
             let server = try make(ServerID(state.nextID))
             state.nextID += 1
             state.byID[server.id.rawValue] = server
+            state.byKey[server.key] = server
             state.ordered.append(server)
             state.noteRoles()
             return server
@@ -38,6 +41,7 @@ final class Fleet: Sendable {
             guard let index = state.ordered.firstIndex(where: { $0.name == name }) else { return nil }
             let server = state.ordered.remove(at: index)
             state.byID[server.id.rawValue] = nil
+            state.byKey[server.key] = nil
             state.noteRoles()
             return server
         }
@@ -48,5 +52,6 @@ final class Fleet: Sendable {
 
     subscript(id: ServerID) -> Server? { state.withLockedValue { $0.byID[id.rawValue] } }
     subscript(name: String) -> Server? { state.withLockedValue { $0.ordered.first { $0.name == name } } }
+    var byKey: [UInt64: Server] { state.withLockedValue { $0.byKey } }
     var all: [Server] { state.withLockedValue { $0.ordered } }
 }

@@ -8,6 +8,8 @@ import NIOSSL
 final class Server: Sendable {
     let id: ServerID
     let name: String
+    /// What other proxies call it.
+    let key: UInt64
     let url: ServerURL
     let tls: NIOSSLContext?
     let role: Role
@@ -76,6 +78,7 @@ final class Server: Sendable {
     init(id: ServerID, name: String, url: ServerURL, tls: NIOSSLContext?, limit: Int, role: Role = .engine) {
         self.id = id
         self.name = name
+        key = ServerKey.of(name)
         self.url = url
         self.tls = tls
         self.role = role

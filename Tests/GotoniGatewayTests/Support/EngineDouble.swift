@@ -38,7 +38,7 @@ final class EngineDouble: Sendable {
         let box = NIOLockedValueBox<EngineDouble?>(nil)
         let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .childChannelInitializer { channel in
                 guard let engine = box.withLockedValue({ $0 }) else { return channel.close() }
                 let connection = Connection(engine, channel, reactsAtHead: reactsAtHead)

@@ -48,7 +48,7 @@ final class RawClient: Sendable {
     static func connect(_ port: Int, receiveBuffer: Int? = nil) async throws -> RawClient {
         let incoming = Watched(State())
         var bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .channelOption(.socketOption(.tcp_nodelay), value: 1)
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(Receiver(incoming: incoming))

@@ -1,0 +1,2 @@
+/* libnats (Debian: libnats-dev): messages, streams and key-value buckets that proxies share. */
+#include <nats/nats.h>

@@ -1,0 +1,64 @@
+import GotoniCore
+import NIOCore
+
+/// What a proxy tells its siblings of the requests that it has at servers now.
+///
+///     version u8 · flags u8 (1: it leaves) · proxy u64 · count varint
+///     count × ( server key u64 · queued, running requests · queued, running, owed tokens: varint each )
+///
+/// Little-endian. Servers at which it has nothing are left out.
+struct SiblingLoads: Equatable, Sendable {
+    static let version: UInt8 = 1
+    /// More servers at which a proxy has requests are not told of.
+    static let mostServers = 4_096
+
+    var proxy: UInt64
+    var isLeaving = false
+    /// By `ServerKey`.
+    var loads: [UInt64: Load] = [:]
+
+    init(proxy: UInt64) { self.proxy = proxy }
+
+    func write(into out: inout ByteBuffer) {
+        out.writeInteger(Self.version)
+        out.writeInteger(UInt8(isLeaving ? 1 : 0))
+        out.writeInteger(proxy, endianness: .little)
+        let told = loads.prefix(Self.mostServers)
+        out.writeVarint(UInt64(told.count))
+        for (key, load) in told {
+            out.writeInteger(key, endianness: .little)
+            for figure in [
+                load.queuedRequests, load.runningRequests, load.queuedTokens, load.runningTokens, load.owedTokens,
+            ] { out.writeVarint(min(figure, UInt64(Self.mostFigure))) }
+        }
+    }
+
+    /// Beyond it nothing is a real load, and varints end.
+    private static let mostFigure = 1 << 34
+
+    /// Who tells this; nil: it cannot be read.
+    static func proxy(of message: ByteBuffer) -> UInt64? {
+        message.getInteger(at: message.readerIndex + 2, endianness: .little)
+    }
+
+    init(from bytes: inout ByteBuffer) throws(MeshError) {
+        guard let version: UInt8 = bytes.readInteger() else { throw .malformed }
+        guard version == Self.version else { throw .version(version) }
+        guard let flags: UInt8 = bytes.readInteger(), flags < 2,
+            let proxy: UInt64 = bytes.readInteger(endianness: .little)
+        else { throw .malformed }
+        (self.proxy, isLeaving) = (proxy, flags == 1)
+        for _ in 0..<(try bytes.varint(most: Self.mostServers)) {
+            guard let key: UInt64 = bytes.readInteger(endianness: .little) else { throw .malformed }
+            var load = Load()
+            load.queuedRequests = UInt64(try bytes.varint(most: Self.mostFigure))
+            load.runningRequests = UInt64(try bytes.varint(most: Self.mostFigure))
+            load.queuedTokens = UInt64(try bytes.varint(most: Self.mostFigure))
+            load.runningTokens = UInt64(try bytes.varint(most: Self.mostFigure))
+            load.owedTokens = UInt64(try bytes.varint(most: Self.mostFigure))
+            guard load.owedTokens <= load.queuedTokens else { throw .malformed }
+            loads[key] = load
+        }
+        guard bytes.readableBytes == 0 else { throw .malformed }
+    }
+}

@@ -1,0 +1,237 @@
+"""Several proxies and one NATS: what one learns the others know, and each serves on when NATS does not."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from typing import Any
+
+from nats import Nats, nats
+from programs import Engine, Proxy, started, until
+from wire import Raw, request
+
+BLOCK = 16
+
+
+def _prompt(seed: int, blocks: int = 20) -> list[int]:
+    draw = random.Random(seed)
+    return [draw.randrange(150_000) for _ in range(blocks * BLOCK + 1)]
+
+
+def _body(prompt: list[int], **more: Any) -> dict[str, Any]:
+    return {"model": "simulated", "max_tokens": 1, "prompt": prompt, **more}
+
+
+def _words(prompt: list[int], **more: Any) -> bytes:
+    return json.dumps(_body(prompt, **more)).encode()
+
+
+def _send(proxy: Proxy, prompt: list[int]) -> None:
+    answer = proxy.ask("POST", "/v1/completions", _body(prompt))
+    assert answer.status == 200, answer
+
+
+def _rows(proxy: Proxy, prompt: list[int]) -> dict[str, dict[str, Any]]:
+    found = proxy.post("/proxy/explain?endpoint=/v1/completions", _body(prompt))["decisions"][0]["candidates"]
+    return {row["server"]: row for row in found}
+
+
+def _held(proxy: Proxy, prompt: list[int]) -> dict[str, int]:
+    return {name: row["matched_tokens"] for name, row in _rows(proxy, prompt).items()}
+
+
+def _sharing(proxy: Proxy) -> dict[str, Any]:
+    return proxy.status()["sharing"]
+
+
+def _proxy(server: Nats, *options: str, **more: Any) -> Proxy:
+    return Proxy("--nats", server.url, *options, **more)
+
+
+def _together(*proxies: Proxy) -> None:
+    for proxy in proxies:
+        until("it hears the others", lambda proxy=proxy: _sharing(proxy)["siblings"] == len(proxies) - 1)
+
+
+def _is_known(proxy: Proxy, prompt: list[int], where: dict[str, int]) -> None:
+    until(f"{where} is known", lambda: _held(proxy, prompt) == where)
+
+
+def what_one_proxy_learns_the_others_know() -> None:
+    """Where a prompt lies, and that it is gone; and so the next request goes to the same server whoever is asked."""
+    engines = [Engine(), Engine()]
+    servers = [f"{name}={engine.url}" for name, engine in zip("ab", engines)]
+    with nats() as server:
+        proxies = [_proxy(server, servers=order) for order in (servers, servers[::-1])]
+        with started(*engines, *proxies):
+            _together(*proxies)
+            for seed in range(20):
+                _send(proxies[seed % 2], _prompt(seed))
+            for seed in range(20):
+                held = _held(proxies[seed % 2], _prompt(seed))
+                assert max(held.values()) == 20 * BLOCK, held
+                _is_known(proxies[1 - seed % 2], _prompt(seed), held)
+            _send(proxies[0], _prompt(7))
+            proxies[0].post("/proxy/cache/clear?id=a")
+            until("a is empty for both", lambda: _held(proxies[1], _prompt(3))["a"] == 0)
+            until("all is told", lambda: _sharing(proxies[0])["prompts_told"] == 11)
+            figures = _sharing(proxies[0])
+            assert figures["gaps"] == figures["unreadable"] == 0, figures
+            # Twenty blocks of six bytes, and what each message begins with.
+            assert 6 <= figures["bytes_per_block"] < 12, figures
+            assert figures["messages_behind"] == figures["prompts_lost"] == figures["dropped"] == 0, figures
+
+
+def who_joins_knows_what_was_told_before() -> None:
+    engine = Engine()
+    with nats() as server:
+        first = _proxy(server, servers=[f"a={engine.url}"])
+        with started(engine, first):
+            for seed in range(300):
+                _send(first, _prompt(seed, blocks=4))
+            until("all is told", lambda: _sharing(first)["prompts_told"] == 300)
+            # It has no server of its own: that comes from the bucket.
+            second = _proxy(server)
+            with started(second):
+                second.until_up(1)
+                until("it has caught up", lambda: _sharing(second)["catch_up_ms"] is not None)
+                assert _sharing(second)["prompts_heard"] == 300, _sharing(second)
+                assert all(_held(second, _prompt(seed, blocks=4))["a"] == 4 * BLOCK for seed in range(300))
+                # Also when the one that told it is gone for ever.
+            first.kill()
+            third = _proxy(server)
+            with started(third):
+                third.until_up(1)
+                _is_known(third, _prompt(299, blocks=4), {"a": 4 * BLOCK})
+
+
+def loads_of_others_count_until_they_fall_silent() -> None:
+    """Without metrics of the engine a proxy knows of others' requests only from them."""
+    engine = Engine("--speed", "0.2")
+    with nats() as server:
+        busy, idle = (_proxy(server, "--metrics-interval", "0", servers=[f"a={engine.url}"]) for _ in range(2))
+        with started(engine, busy, idle):
+            _together(busy, idle)
+            requests: list[Raw] = []
+
+            def begin(seed: int) -> None:
+                words = _words(_prompt(seed), max_tokens=4_000, stream=True)
+                requests.append(Raw(busy.port, request("POST", "/v1/completions", words)))
+
+            def running() -> float:
+                """Milliseconds that what runs there costs a newcomer: in proportion to its tokens, here to requests."""
+                row = _rows(idle, _prompt(9))["a"]
+                return row["running_ms"] if row["queued_ms"] == 0 else 0
+
+            begin(0)
+            one = until("a request of the other is seen", running)
+            begin(1)
+            begin(2)
+            until("three are", lambda: round(running() / one, 2) == 3)
+            requests.pop().close()
+            until("one less", lambda: round(running() / one, 2) == 2)
+            busy.kill()
+            killed = time.monotonic()
+            until("nobody's requests are forgotten", lambda: running() == 0)
+            assert time.monotonic() - killed < 6
+            for each in requests:
+                each.close()
+
+
+def servers_and_policy_are_the_groups() -> None:
+    a, b = Engine(), Engine()
+    with nats() as server:
+        one, other = (_proxy(server, servers=[f"a={a.url}"]) for _ in range(2))
+        with started(a, b, one, other):
+            _together(one, other)
+            one.post("/proxy/servers", {"id": "b.2", "url": b.url})
+            other.until_up(2)
+            one.post("/proxy/servers/drain?id=b.2")
+            until("it drains at the other", lambda: other.server("b.2")["state"] == "draining")
+            other.post("/proxy/servers/undrain?id=b.2")
+            until("it serves again at the one", lambda: one.server("b.2")["state"] != "draining")
+            other.post("/proxy/policy", {"policy": "least-load"})
+            other.post("/proxy/tune", {"ms_per_token": 0.5})
+            until("the policy is the other's", lambda: one.status()["routing_policy"] == "least-load")
+            until("the knob as well", lambda: one.status()["ms_per_token"] == 0.5)
+            assert one.ask("DELETE", "/proxy/servers?id=a").status == 200
+            other.until_up(1)
+            # Who is started with a server that was removed from the group does not bring it back.
+            late = _proxy(server, servers=[f"a={a.url}", f"b.2={b.url}"], ready=False)
+            with started(late):
+                until("it follows", lambda: [each["id"] for each in late.status()["servers"]] == ["b.2"])
+                assert late.status()["routing_policy"] == "least-load"
+            assert [each["id"] for each in one.status()["servers"]] == ["b.2"]
+
+
+def without_nats_each_serves_on_and_they_heal() -> None:
+    """Killed, and frozen so that it takes what is sent and says nothing."""
+    engine = Engine()
+    for fault in ("killed", "frozen"):
+        with nats() as server:
+            one, other = (_proxy(server, servers=[f"a={engine.url}"]) for _ in range(2))
+            with started(one, other):
+                _together(one, other)
+                server.kill() if fault == "killed" else server.freeze(True)
+                until("it is noticed", lambda: not _sharing(one)["connected"])
+                for seed in range(50):
+                    _send(one, _prompt(seed))
+                assert _held(one, _prompt(49))["a"] and not _held(other, _prompt(49))["a"]
+                one.post("/proxy/tune", {"ms_per_token": 0.7})
+                server.again() if fault == "killed" else server.freeze(False)
+                _together(one, other)
+                _is_known(other, _prompt(49), {"a": 20 * BLOCK})
+                _is_known(other, _prompt(0), {"a": 20 * BLOCK})
+                until("what was changed meanwhile", lambda: other.status()["ms_per_token"] == 0.7)
+                _send(other, _prompt(51))
+                _is_known(one, _prompt(51), {"a": 20 * BLOCK})
+                assert _sharing(one)["unreadable"] == 0 == _sharing(other)["unreadable"]
+                one.until_quiet()
+                other.until_quiet()
+    with started(engine):
+        pass
+
+
+def who_leaves_is_missed_at_once() -> None:
+    engine = Engine()
+    with nats() as server:
+        one, other = (_proxy(server, servers=[f"a={engine.url}"]) for _ in range(2))
+        with started(engine, one, other):
+            _together(one, other)
+            assert one.stop() == 0
+            # Not after the silence of four seconds.
+            until("it is missed", lambda: _sharing(other)["siblings"] == 0, limit=2)
+
+
+def what_cannot_be_read_harms_nobody() -> None:
+    draw = random.Random(1)
+    engine = Engine()
+    with nats() as server:
+        proxy = _proxy(server, servers=[f"a={engine.url}"])
+        with started(engine, proxy):
+            until("it shares", lambda: _sharing(proxy)["connected"])
+            junk = [bytes([1, draw.randrange(3)]) + draw.randbytes(draw.randrange(60)) for _ in range(200)]
+            server.publish("gotoni.gotoni.prompts", b"", *junk)
+            server.publish("gotoni.gotoni.loads", b"", *junk)
+            until("all were seen", lambda: _sharing(proxy)["messages_heard"] >= 402)
+            figures = _sharing(proxy)
+            assert figures["unreadable"] + figures["gaps"] >= 300, figures
+            _send(proxy, _prompt(1))
+            _is_known(proxy, _prompt(1), {"a": 20 * BLOCK})
+
+
+def secrets_of_nats_are_used_and_not_shown() -> None:
+    engine = Engine()
+    with nats("--user", "gotoni", "--pass", "s3cret") as server:
+        url = server.url.replace("://", "://gotoni:s3cret@")
+        proxy = Proxy(servers=[f"a={engine.url}"], environment={"GOTONI_NATS": url})
+        refused = Proxy(servers=[f"a={engine.url}"], environment={"GOTONI_NATS": url.replace("s3", "S3")})
+        with started(engine, proxy, refused):
+            until("it shares", lambda: _sharing(proxy)["connected"])
+            until("it is told why not", lambda: "uthorization" in (_sharing(refused)["trouble"] or ""))
+            for each in (proxy, refused):
+                _send(each, _prompt(1))
+                assert "3cret" not in each.ask("GET", "/proxy/status").text + each.words()
+            assert _sharing(proxy)["nats"] == server.url
+
