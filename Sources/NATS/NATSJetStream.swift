@@ -6,9 +6,13 @@ public final class NATSJetStream {
     private let raw: OpaquePointer
     private let connection: NATSConnection
 
-    public init(_ connection: NATSConnection) throws(NATSError) {
+    /// `timeout`: for each answer of the server, in milliseconds.
+    public init(_ connection: NATSConnection, timeout: Int64) throws(NATSError) {
         var raw: OpaquePointer?
-        try NATSError.check(natsConnection_JetStream(&raw, connection.raw, nil))
+        var options = jsOptions()
+        jsOptions_Init(&options)
+        options.Wait = timeout
+        try NATSError.check(natsConnection_JetStream(&raw, connection.raw, &options))
         guard let raw else { throw NATSError(NATS_NO_MEMORY) }
         (self.raw, self.connection) = (raw, connection)
     }

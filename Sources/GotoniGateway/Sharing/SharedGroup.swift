@@ -142,7 +142,12 @@ struct SharedGroup {
         guard let told = try? JSONDecoder().decode(SharedServer.self, from: Data(value)),
             let url = ServerURL(told.url)
         else { return refuse(SharedKey.server(name)) }
-        if let server = gateway.dispatcher.fleet[name], server.url != url { _ = gateway.removeServer(name: name) }
+        if let server = gateway.dispatcher.fleet[name], server.url != url {
+            logger.notice(
+                "the group has this server at another address",
+                metadata: ["server": "\(name)", "here": "\(server.url)", "group": "\(url)"])
+            _ = gateway.removeServer(name: name)
+        }
         if gateway.dispatcher.fleet[name] == nil {
             do {
                 try gateway.addServer(name: name, url: url)

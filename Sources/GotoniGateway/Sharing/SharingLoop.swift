@@ -51,6 +51,7 @@ final class SharingLoop {
     }
 
     private static let connectTimeout: Int64 = 2_000
+    private static let answerTimeout: Int64 = 2_000
     private static let pauseUs: UInt32 = 250_000
     /// Some hundred thousand prompts, and ten minutes, after which caches hold others.
     private static let streamBytes: Int64 = 128 << 20
@@ -133,7 +134,7 @@ final class SharingLoop {
 
     private func link(_ connection: NATSConnection, now: Nanoseconds) throws(NATSError) -> Links {
         let reconnects = connection.reconnects
-        let jetStream = try NATSJetStream(connection)
+        let jetStream = try NATSJetStream(connection, timeout: Self.answerTimeout)
         let last = try jetStream.stream(
             configuration.stream, subject: configuration.prompts, bytes: Self.streamBytes, seconds: Self.streamSeconds)
         // Another stream than before: its numbers begin anew.

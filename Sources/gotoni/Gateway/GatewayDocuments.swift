@@ -65,6 +65,15 @@ struct StatusAnswer: Decodable {
     var runningCostFactor: Double
     var ttftMs: Percentiles
     var requestsPerSecond: Double
+    /// Nil: it is alone, or older than this.
+    var sharing: Sharing?
+
+    struct Sharing: Decodable {
+        var group: String
+        var trouble: String?
+        var siblings: Int
+        var bytesPerPrompt: Double?
+    }
 }
 
 struct ChangeAnswer: Decodable {

@@ -102,6 +102,13 @@ struct ProxyStatus: AsyncParsableCommand {
             facts.add("Cancelled", status.totalCancelled)
             facts.add("Retried", status.totalRetried)
             facts.add("Requests a second", status.requestsPerSecond.text(1))
+            if let sharing = status.sharing {
+                let told = sharing.bytesPerPrompt.map { ", \($0.text(0)) bytes a prompt" } ?? ""
+                facts.add(
+                    "Shares",
+                    sharing.trouble.map { "nothing now: \($0)" }
+                        ?? "with \(sharing.siblings) other proxies of \(sharing.group)\(told)")
+            }
             let ttft = status.ttftMs
             facts.add(
                 "TTFT, last \(ttft.windowSeconds) s",
