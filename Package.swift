@@ -38,7 +38,14 @@ let package = Package(
         .library(name: "gotoni-shared", type: .dynamic, targets: ["GotoniABI"]),
         .library(name: "gotoni-static", type: .static, targets: ["GotoniABI"]),
         .library(name: "gotoni-tokenizer-shared", type: .dynamic, targets: ["GotoniTokenizerABI"]),
-    ],
+    ]
+        // Of the package in picker/.
+        + (embedded
+            ? []
+            : [
+                .library(name: "GotoniGateway", targets: ["GotoniGateway"]),
+                .library(name: "GotoniService", targets: ["GotoniService"]),
+            ]),
     dependencies: embedded
         ? []
         : [
@@ -168,4 +175,5 @@ let package = Package(
 
 if Context.environment["GOTONI_LIBRARIES_ONLY"] == "1" {
     package.targets.removeAll { $0.type == .executable || $0.name == "GotoniService" }
+    package.products.removeAll { $0.name == "GotoniService" }
 }

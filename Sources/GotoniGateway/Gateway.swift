@@ -2,7 +2,7 @@ public import GotoniCore
 public import Logging
 import Glibc
 import NIOConcurrencyHelpers
-import NIOCore
+public import NIOCore
 import NIOHTTP1
 import NIOPosix
 import NIOSSL
@@ -55,8 +55,14 @@ public final class Gateway: Sendable {
 
     // MARK: Running
 
-    /// Opens the listeners. Gives their addresses: the data path's, and the admin listener's if there is one.
-    public func start() async throws -> (data: SocketAddressText, admin: SocketAddressText?) {
+    /// Makes a connection speak another protocol than HTTP/1.1. On its event loop.
+    public typealias Pipeline = @Sendable (any Channel, PickConnection) throws -> Void
+
+    /// Opens the listeners. Gives their addresses: the data path's, and the admin listener's if there is one. `pipeline`: at
+    /// the data path nothing is carried, only picked; see `PickConnection`.
+    public func start(_ pipeline: Pipeline? = nil) async throws -> (
+        data: SocketAddressText, admin: SocketAddressText?
+    ) {
         if let admin = configuration.adminListen, configuration.adminToken == nil, !admin.isLoopback {
             throw GatewayError("--admin-listen \(admin) is not on loopback: set GOTONI_ADMIN_TOKEN as well")
         }
@@ -65,7 +71,7 @@ public final class Gateway: Sendable {
                 context.value.sweep(now: Clock.now())
             }
         }
-        let data = try await listen(configuration.listen, isAdminOnly: false)
+        let data = try await listen(configuration.listen, pipeline, isAdminOnly: false)
         var admin: (any Channel)?
         if let address = configuration.adminListen { admin = try await listen(address, isAdminOnly: true) }
         kvEvents?.start()
@@ -138,7 +144,9 @@ public final class Gateway: Sendable {
         )
     }
 
-    private func listen(_ address: GatewayConfiguration.Address, isAdminOnly: Bool) async throws -> any Channel {
+    private func listen(
+        _ address: GatewayConfiguration.Address, _ pipeline: Pipeline? = nil, isAdminOnly: Bool
+    ) async throws -> any Channel {
         let settings = ConnectionSettings(
             dispatcher: dispatcher, control: ControlRoutes(gateway: self),
             access: AccessRules(
@@ -149,7 +157,7 @@ public final class Gateway: Sendable {
                 ?? (configuration.apiKeys.isEmpty ? .fromClient : .none),
             isAdminOnly: isAdminOnly)
         let contexts = Dictionary(uniqueKeysWithValues: loops.map { (ObjectIdentifier($0.loop), $0.context) })
-        let tls = try configuration.tls.map(Self.serverTLS)
+        let tls = try configuration.tls.map { try Self.serverTLS($0, speaks: pipeline == nil ? "http/1.1" : "h2") }
         let most = configuration.maxConnections
         var bootstrap = ServerBootstrap(group: group)
             // Out of descriptors it waits a moment and does not spin.
@@ -173,10 +181,15 @@ public final class Gateway: Sendable {
                     guard let context = contexts[ObjectIdentifier(channel.eventLoop)]?.value,
                         settings.dispatcher.counters.connections.load(ordering: .relaxed) < most
                     else { throw ChannelError.connectPending }
-                    let pipeline = channel.pipeline.syncOperations
-                    if let tls { try pipeline.addHandler(NIOSSLServerHandler(context: tls)) }
-                    try pipeline.addHandler(ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes)))
-                    try pipeline.addHandler(ClientConnection(settings: settings, loop: context, now: Clock.now()))
+                    let handlers = channel.pipeline.syncOperations
+                    if let tls { try handlers.addHandler(NIOSSLServerHandler(context: tls)) }
+                    let now = Clock.now()
+                    if let pipeline {
+                        let connection = PickConnection(channel, settings: settings, loop: context, now: now)
+                        return try pipeline(channel, connection)
+                    }
+                    try handlers.addHandler(ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes)))
+                    try handlers.addHandler(ClientConnection(settings: settings, loop: context, now: now))
                 }
             }
         if configuration.reusePort {
@@ -191,14 +204,14 @@ public final class Gateway: Sendable {
         }
     }
 
-    private static func serverTLS(_ files: GatewayConfiguration.TLSFiles) throws -> NIOSSLContext {
+    private static func serverTLS(_ files: GatewayConfiguration.TLSFiles, speaks name: String) throws -> NIOSSLContext {
         do {
             let chain = try NIOSSLCertificate.fromPEMFile(files.certificateChain).map {
                 NIOSSLCertificateSource.certificate($0)
             }
             let key = try NIOSSLPrivateKey(file: files.privateKey, format: .pem)
             var tls = TLSConfiguration.makeServerConfiguration(certificateChain: chain, privateKey: .privateKey(key))
-            tls.applicationProtocols = ["http/1.1"]
+            tls.applicationProtocols = [name]
             return try NIOSSLContext(configuration: tls)
         } catch {
             throw GatewayError("cannot use the TLS files \(files.certificateChain) and \(files.privateKey): \(error)")
@@ -264,6 +277,9 @@ public final class Gateway: Sendable {
         guard (1...64).contains(name.utf8.count),
             name.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: ",") })
         else { throw GatewayError("a server's name is 1 to 64 visible ASCII characters without commas") }
+        if configuration.namesAddressesOnly, !url.isAddressOnly {
+            throw GatewayError("\(url): a server must be http[s]://ADDRESS[:PORT] here, without names and paths")
+        }
         let verifies = !configuration.insecureServers.contains(name) && !configuration.insecureServers.contains("*")
         var tls: NIOSSLContext?
         if url.isSecure {

@@ -71,6 +71,8 @@ public struct GatewayConfiguration: Sendable {
 
     // Servers.
     public var servers: [ServerEntry] = []
+    /// Servers are told to others as ADDRESS:PORT, so they can have no names of hosts, and no paths.
+    public var namesAddressesOnly = false
     /// Certificates of these are not checked: names of servers, or "*".
     public var insecureServers: Set<String> = []
     public var upstreamAPIKey: String?

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Glibc
-import GotoniGateway
+public import GotoniGateway
 import Logging
 
 /// A process around one gateway: settings, logs, signals, the pid file.
@@ -24,8 +24,11 @@ public struct Service: Sendable {
     }
 
     /// Runs until a signal ends it. `prepare` sees the settings before they are used. Throws what is wrong with them, and
-    /// an `ExitCode` for what was logged.
-    public func run(_ options: GatewayOptions, prepare: (inout Settings) throws -> Void = { _ in }) async throws {
+    /// an `ExitCode` for what was logged. `pipeline`: as with `Gateway.start`.
+    public func run(
+        _ options: GatewayOptions, pipeline: Gateway.Pipeline? = nil,
+        prepare: (inout Settings) throws -> Void = { _ in }
+    ) async throws {
         var settings = try Settings(options, own: own)
         try prepare(&settings)
         settings.gateway.version = Self.version
@@ -51,7 +54,7 @@ public struct Service: Sendable {
         }
         let addresses: (data: String, admin: String?)
         do {
-            addresses = try await gateway.start()
+            addresses = try await gateway.start(pipeline)
         } catch {
             logger.critical("\(error)")
             throw ExitCode(1)

@@ -17,7 +17,7 @@ struct ConnectionSettings: Sendable {
 
 /// A connection of a client: reads requests one after the other, hands each to an `Exchange` or to the control
 /// endpoints, writes what they say. One thread, its event loop's.
-final class ClientConnection: ChannelInboundHandler, Flushable {
+final class ClientConnection: ChannelInboundHandler, Flushable, LoopGuest {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = ByteBuffer
 
@@ -125,7 +125,7 @@ final class ClientConnection: ChannelInboundHandler, Flushable {
             return answer(LocalAnswer(error), requestID: nil)
         }
         if fields.offersUpgrade { keepsAlive = false }
-        let id = fields.requestID.flatMap { Self.isUsable($0) ? $0 : nil } ?? loop.nextRequestID()
+        let id = RequestRules.usableID(fields.requestID) ?? loop.nextRequestID()
         guard let path = RequestRules.path(head.uri) else {
             return answer(
                 LocalAnswer(.badRequest("invalid_target", "the request target is not a path", closes: true)),
@@ -158,11 +158,6 @@ final class ClientConnection: ChannelInboundHandler, Flushable {
                     requestID: id)
             }
         }
-    }
-
-    /// As a name of a request: it goes into logs and fields.
-    private static func isUsable(_ id: String) -> Bool {
-        (1...128).contains(id.utf8.count) && id.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }
     }
 
     private func add(_ bytes: ByteBuffer) {

@@ -8,6 +8,17 @@ protocol Flushable: AnyObject {
     func flush()
 }
 
+/// A connection that its loop looks after.
+protocol LoopGuest: AnyObject {
+    /// Ten times a second.
+    func tick(now: Nanoseconds)
+    /// While draining, as often.
+    func closeIfIdle(for time: Nanoseconds, now: Nanoseconds)
+    /// Those without an answer get one.
+    func shutDown()
+    func abort()
+}
+
 /// What an event loop has of its own, so that the data path takes no lock for it.
 final class LoopContext {
     let loop: any EventLoop
@@ -16,7 +27,7 @@ final class LoopContext {
     /// Usage readers between two requests: each has memory worth keeping.
     private var usageReaders: [UsageReader] = []
     private var pools: [UInt64: UpstreamPool] = [:]
-    private var clients: [ObjectIdentifier: ClientConnection] = [:]
+    private var clients: [ObjectIdentifier: any LoopGuest] = [:]
     private var requestCount: UInt64
     private let requestSeed: UInt64
     private var unflushed: [any Flushable] = []
@@ -96,8 +107,8 @@ final class LoopContext {
 
     func removePool(of server: ServerID) { pools.removeValue(forKey: server.rawValue)?.close() }
 
-    func add(_ client: ClientConnection) { clients[ObjectIdentifier(client)] = client }
-    func remove(_ client: ClientConnection) { clients[ObjectIdentifier(client)] = nil }
+    func add(_ client: any LoopGuest) { clients[ObjectIdentifier(client)] = client }
+    func remove(_ client: any LoopGuest) { clients[ObjectIdentifier(client)] = nil }
 
     /// Ten times a second: deadlines of everything on this loop, instead of a timer for each.
     func sweep(now: Nanoseconds) {

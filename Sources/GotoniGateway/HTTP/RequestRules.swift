@@ -77,6 +77,14 @@ enum RequestRules {
         .badRequest("body_too_large", "the request body is larger than \(most) bytes", status: 413, closes: true)
     }
 
+    /// `id` if it can be the name of a request: it goes into logs and fields.
+    static func usableID(_ id: String?) -> String? {
+        guard let id, (1...128).contains(id.utf8.count), id.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+            return nil
+        }
+        return id
+    }
+
     /// The path and query of a request target in origin or absolute form; nil for anything else.
     static func path(_ target: String) -> Substring? {
         if target.utf8.first == UInt8(ascii: "/") { return Substring(target) }

@@ -12,6 +12,9 @@ public struct ServerURL: Sendable, Hashable, CustomStringConvertible {
     /// Of a server on this machine that is reached by a Unix socket; nil: host and port.
     let socketPath: String?
 
+    /// An IP address and a port say all of it.
+    var isAddressOnly: Bool { prefix.isEmpty && (try? SocketAddress(ipAddress: host, port: port)) != nil }
+
     /// As it goes into the Host field.
     var authority: String
 
