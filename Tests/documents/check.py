@@ -52,7 +52,7 @@ def file_list() -> list[str]:
 def make_targets() -> list[str]:
     targets = set(re.findall(r"^([\w-]+):", read("Makefile"), re.M))
     problems = []
-    for document in ("README.md", "CONTRIBUTING.md", "benchmark/README.md", "benchmark/peers/README.md", "examples/demo/README.md"):
+    for document in ("README.md", "CONTRIBUTING.md", "benchmark/README.md", "benchmark/peers/README.md", "examples/demo/README.md", "picker/README.md"):
         # Commands only: in code, and not the word "make" of a sentence.
         code = " ".join(re.findall(r"`[^`]+`|^    .*$", read(document), re.M))
         problems += [f"{document}: make {t}" for t in re.findall(r"\bmake ([\w-]+)", code) if t not in targets]
@@ -61,7 +61,7 @@ def make_targets() -> list[str]:
 
 def links() -> list[str]:
     problems = []
-    for document in [*ROOT.glob("*.md"), ROOT / "Sources/README.md", *ROOT.glob("benchmark/**/README.md")]:
+    for document in [*ROOT.glob("*.md"), ROOT / "Sources/README.md", ROOT / "picker/README.md", *ROOT.glob("benchmark/**/README.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
             if not (document.parent / target).exists():
                 problems.append(f"{document.relative_to(ROOT)}: {target}")

@@ -1,0 +1,47 @@
+"""The sample configuration that is given to users, with what a test changes of it."""
+
+from __future__ import annotations
+
+import pathlib
+
+PATH = pathlib.Path(__file__).resolve().parents[2] / "envoy.yaml"
+
+Change = tuple[str, str]
+
+# No part of an answer is shown to the picker but its head.
+NO_BODIES = (
+    "response_body_mode: STREAMED",
+    "response_body_mode: NONE\n                        response_trailer_mode: SEND",
+)
+# As the Gateway API's inference extension has it: bodies in parts, given back by the picker.
+DUPLEX = (
+    "request_body_mode: BUFFERED",
+    "request_body_mode: FULL_DUPLEX_STREAMED\n                        request_trailer_mode: SEND",
+)
+DUPLEX_ANSWERS = (
+    "response_body_mode: STREAMED",
+    "response_body_mode: FULL_DUPLEX_STREAMED\n                        response_trailer_mode: SEND",
+)
+CLOSED = ("failure_mode_allow: true", "failure_mode_allow: false")
+
+
+def configuration(port: int, admin_port: int, picker_port: int, servers: list[int], *changes: Change) -> str:
+    """The sample at these ports. Errors: AssertionError, if there is not exactly one of what is to be changed."""
+    ports = [(10000, port), (9901, admin_port), (9002, picker_port), *zip((30000, 30001, 30002), servers)]
+    named = [(f"port_value: {old}}}", f"port_value: {new}}}") for old, new in ports]
+    text = without_comments()
+    for old, new in [*named, *changes]:
+        assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in {PATH.name}"
+        text = text.replace(old, new)
+    return text
+
+
+def without_comments() -> str:
+    return "".join(line for line in PATH.read_text().splitlines(True) if not line.lstrip().startswith("#"))
+
+
+def without_picker() -> Change:
+    """Plain Envoy: the same, but for the filter."""
+    text = without_comments()
+    start = text.index("                  - name: envoy.filters.http.ext_proc")
+    return (text[start : text.index("                  - name: envoy.filters.http.router")], "")
