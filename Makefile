@@ -444,7 +444,7 @@ $(GOTONI) $(PROXY) $(LB) $(ENGINE) &: $(PROGRAM_SOURCES)
 	@scripts/check-deps
 	$(say) "the programs (six minutes the first time)"
 	@mkdir -p $(BIN) $(LIB)/gotoni
-	@scripts/copy-libraries $(LIB)/gotoni xxhash simdjson pcre2-8 utf8proc zmq
+	@scripts/copy-libraries $(LIB)/gotoni xxhash simdjson pcre2-8 utf8proc zmq nats
 	@for program in $(PROGRAMS); do \
 		swift build --quiet -c release --static-swift-stdlib $(PROGRAM_FLAGS) --scratch-path .build-cli \
 			--product $$program && strip -o $(BIN)/$$program .build-cli/release/$$program || exit 1; \
@@ -454,7 +454,7 @@ $(PICKER): $(PICKER_SOURCES) $(PROGRAM_SOURCES)
 	@scripts/check-deps
 	$(say) "gotoni-picker (six minutes the first time)"
 	@mkdir -p $(BIN) $(LIB)/gotoni
-	@scripts/copy-libraries $(LIB)/gotoni xxhash simdjson pcre2-8 utf8proc zmq
+	@scripts/copy-libraries $(LIB)/gotoni xxhash simdjson pcre2-8 utf8proc zmq nats
 	@swift build --quiet -c release --package-path picker --static-swift-stdlib $(PROGRAM_FLAGS) --product gotoni-picker
 	@strip -o $@ picker/.build/release/gotoni-picker
 
