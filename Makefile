@@ -25,7 +25,7 @@ LIBRARY_SOURCES := $(CORE_SOURCES) $(shell find Sources/GotoniABI include -type 
 TOKENIZER_SOURCES := $(CORE_SOURCES) $(shell find Sources/GotoniTokenizer* include -type f)
 # The service is Python.
 SERVICE := Sources/gotoni-tokenizer
-PROGRAM_SOURCES := $(CORE_SOURCES) $(shell find Sources/Gotoni[EGST]* Sources/ZeroMQ Sources/gotoni* -type f -not -path '$(SERVICE)/*')
+PROGRAM_SOURCES := $(CORE_SOURCES) $(shell find Sources/Gotoni[EGST]* Sources/NATS Sources/ZeroMQ Sources/gotoni* -type f -not -path '$(SERVICE)/*')
 PICKER  := $(BIN)/gotoni-picker
 PICKER_SOURCES := picker/Package.swift $(shell find picker/Sources -type f)
 FORMATTED := Package.swift Sources Tests examples/swift picker/Package.swift picker/Sources picker/Tests
