@@ -182,7 +182,7 @@ bench-real: $(PROXY) $(VENV)/real-ready
 bench-connections: $(PROXY) $(VENV)/real-ready
 	@$(VPYTHON) benchmark/connections/connections.py --bin $(BIN) --out $(BUILD)/connections $(ARGS)
 
-## bench-sharing     what eight proxies find cached, apart and sharing over NATS, and with faults (two minutes)
+## bench-sharing     what eight proxies find cached, apart and sharing over NATS, and with faults (four minutes)
 .PHONY: bench-sharing
 bench-sharing: $(PROXY) $(ENGINE)
 	@scripts/check-deps test
