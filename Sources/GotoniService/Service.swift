@@ -26,8 +26,8 @@ public struct Service: Sendable {
     /// Runs until a signal ends it. `prepare` sees the settings before they are used. Throws what is wrong with them, and
     /// an `ExitCode` for what was logged. `pipeline`: as with `Gateway.start`.
     public func run(
-        _ options: GatewayOptions, pipeline: Gateway.Pipeline? = nil,
-        prepare: (inout Settings) throws -> Void = { _ in }
+        _ options: GatewayOptions, prepare: (inout Settings) throws -> Void = { _ in },
+        pipeline: Gateway.Pipeline? = nil
     ) async throws {
         var settings = try Settings(options, own: own)
         try prepare(&settings)

@@ -154,6 +154,13 @@ public struct Setting: Sendable {
         (self.key, self.isList, self.flag, self.set, self.show) = (key, isList, flag, set, show)
     }
 
+    /// The servers of a program that has no others.
+    public static func servers(given: [String]) -> Setting {
+        Setting(
+            own: "server", isList: true, given: given, set: { try Parse.server($1, into: &$0.gateway.servers) },
+            show: { $0.gateway.servers.map { "\($0.name)=\($0.url)" } })
+    }
+
     /// The routing policy, under the name that the program has for it.
     public static func policy(own key: String, given: String?) -> Setting {
         Setting(

@@ -62,16 +62,14 @@ import GotoniService
             ),
             Setting.policy(own: "strategy", given: strategy),
         ]
-        try await Service("gotoni-lb", own: own).run(
-            options,
-            prepare: { settings in
-                guard settings.gateway.mesh != nil else {
-                    throw ValidationError("--engine URL is wanted: the engine of this node")
-                }
-                if settings.gateway.mesh?.nodeID.isEmpty == true {
-                    settings.gateway.mesh?.nodeID = ProcessInfo.processInfo.hostName
-                }
-            })
+        try await Service("gotoni-lb", own: own).run(options) { settings in
+            guard settings.gateway.mesh != nil else {
+                throw ValidationError("--engine URL is wanted: the engine of this node")
+            }
+            if settings.gateway.mesh?.nodeID.isEmpty == true {
+                settings.gateway.mesh?.nodeID = ProcessInfo.processInfo.hostName
+            }
+        }
     }
 }
 

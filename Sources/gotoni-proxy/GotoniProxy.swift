@@ -52,10 +52,7 @@ import GotoniService
 
     func run() async throws {
         let own = [
-            Setting(
-                own: "server", isList: true, given: servers,
-                set: { try Parse.server($1, into: &$0.gateway.servers) },
-                show: { $0.gateway.servers.map { "\($0.name)=\($0.url)" } }),
+            Setting.servers(given: servers),
             Setting.policy(own: "policy", given: policy),
             Setting(
                 own: "nats", given: nats.map { [$0] } ?? [],

@@ -84,7 +84,7 @@ final class Dispatcher: Sendable {
                 row: keepsTable ? { rows.append($0) } : nil)
             if let ticket = decision.ticket { try router.commit(ticket, prompt, now: now) }
             if sharing != nil || decision.server == local?.id {
-                chain = prompt.chain(most: PrefixNews.mostBlocks).map { $0 & PrefixNews.digestMask }
+                chain = prompt.chain(most: PrefixNews.mostBlocks)
             }
             return decision
         }
@@ -95,6 +95,7 @@ final class Dispatcher: Sendable {
         }
         record.decided(decision, rows, now: now)
         if !chain.isEmpty {
+            chain = chain.map { $0 & PrefixNews.digestMask }
             mesh?.note(chain)
             sharing?.note(chain, at: server)
         }
@@ -377,6 +378,16 @@ final class Dispatcher: Sendable {
             logger.warning("what is predicted to be cached is not what the engine finds", metadata: metadata)
         } else {
             logger.notice("what is predicted to be cached is what the engine finds again", metadata: metadata)
+        }
+    }
+
+    /// Forgets what `server` holds; nil: what all of them hold. Gives how many nodes of the trie there were.
+    @discardableResult func clearPrefixes(of server: Server?, now: Nanoseconds) throws(RouterError) -> Int {
+        defer { for one in server.map({ [$0] }) ?? fleet.all { forgot(one) } }
+        return try router.withRouter { (router) throws(RouterError) in
+            let before = router.prefixStatistics().nodes
+            if let server { try router.clearPrefixes(of: server.id, now: now) } else { router.clearPrefixes(now: now) }
+            return before - router.prefixStatistics().nodes
         }
     }
 

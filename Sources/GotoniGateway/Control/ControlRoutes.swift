@@ -28,18 +28,7 @@ struct ControlRequest: Sendable {
 
     /// Percent-decoded; nil if that is no UTF-8.
     private static func decoded(_ text: Substring) -> String? {
-        var bytes: [UInt8] = []
-        var rest = Array(text.utf8)[...]
-        while let byte = rest.popFirst() {
-            switch byte {
-            case UInt8(ascii: "+"): bytes.append(0x20)
-            case UInt8(ascii: "%"):
-                guard let high = rest.popFirst()?.hexDigit, let low = rest.popFirst()?.hexDigit else { return nil }
-                bytes.append(UInt8(high << 4 | low))
-            default: bytes.append(byte)
-            }
-        }
-        return String(validating: bytes, as: UTF8.self)
+        String(unescaping: text.utf8.map { $0 == UInt8(ascii: "+") ? 0x20 : $0 }, UInt8(ascii: "%"))
     }
 }
 
@@ -367,13 +356,7 @@ struct ControlRoutes: Sendable {
     func clearPrefixes(of server: Server?) throws -> Int {
         if server == nil || server?.role == .local { dispatcher.mesh?.forget() }
         dispatcher.sharing?.noteEmptied(server)
-        let now = Clock.now()
-        defer { for one in server.map({ [$0] }) ?? dispatcher.fleet.all { dispatcher.forgot(one) } }
-        return try dispatcher.router.withRouter { (router) throws(RouterError) in
-            let before = router.prefixStatistics().nodes
-            if let server { try router.clearPrefixes(of: server.id, now: now) } else { router.clearPrefixes(now: now) }
-            return before - router.prefixStatistics().nodes
-        }
+        return try dispatcher.clearPrefixes(of: server, now: Clock.now())
     }
 
     // MARK: Request log

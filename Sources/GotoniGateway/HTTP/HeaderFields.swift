@@ -52,6 +52,23 @@ struct ConnectionOptions {
     func contains(_ name: UnsafeRawBufferPointer) -> Bool { names.contains { $0.equals(ignoringCase: name) } }
 }
 
+extension String {
+    /// Text in which `escape` and two hexadecimal digits stand for a byte; nil: they do not, or the bytes are no UTF-8.
+    init?(unescaping text: some Sequence<UInt8>, _ escape: UInt8) {
+        var bytes: [UInt8] = []
+        var rest = Array(text)[...]
+        while let byte = rest.popFirst() {
+            guard byte == escape else {
+                bytes.append(byte)
+                continue
+            }
+            guard let high = rest.popFirst()?.hexDigit, let low = rest.popFirst()?.hexDigit else { return nil }
+            bytes.append(UInt8(high << 4 | low))
+        }
+        self.init(validating: bytes, as: UTF8.self)
+    }
+}
+
 extension UInt8 {
     /// 0 to 15; nil: not a hexadecimal digit.
     var hexDigit: Int? {

@@ -50,17 +50,7 @@ enum SharedKey {
     /// Nil: it is no server's.
     static func server(ofKey key: String) -> String? {
         guard key.hasPrefix(servers) else { return nil }
-        var bytes: [UInt8] = []
-        var rest = Array(key.utf8.dropFirst(servers.utf8.count))[...]
-        while let byte = rest.popFirst() {
-            guard byte == UInt8(ascii: "=") else {
-                bytes.append(byte)
-                continue
-            }
-            guard let high = rest.popFirst()?.hexDigit, let low = rest.popFirst()?.hexDigit else { return nil }
-            bytes.append(UInt8(high << 4 | low))
-        }
-        return String(validating: bytes, as: UTF8.self)
+        return String(unescaping: key.utf8.dropFirst(servers.utf8.count), UInt8(ascii: "="))
     }
 }
 

@@ -244,13 +244,9 @@ final class SharingLoop {
     }
 
     private func forget(_ key: UInt64?, now: Nanoseconds) {
-        try? dispatcher.router.withRouter { (router) throws(RouterError) in
-            if let key {
-                if let server = dispatcher.fleet.byKey[key] { try router.clearPrefixes(of: server.id, now: now) }
-            } else {
-                router.clearPrefixes(now: now)
-            }
-        }
+        let server = key.flatMap { dispatcher.fleet.byKey[$0] }
+        // It may be one that is not here.
+        if key == nil || server != nil { _ = try? dispatcher.clearPrefixes(of: server, now: now) }
     }
 
     private func hearLoads(_ links: Links, waits: Bool, now: Nanoseconds) throws(NATSError) {

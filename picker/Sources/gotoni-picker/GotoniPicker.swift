@@ -36,16 +36,15 @@ import GotoniService
 
     func run() async throws {
         let own = [
-            Setting(
-                own: "server", isList: true, given: servers,
-                set: { try Parse.server($1, into: &$0.gateway.servers) },
-                show: { $0.gateway.servers.map { "\($0.name)=\($0.url)" } }),
+            Setting.servers(given: servers),
             Setting.policy(own: "policy", given: policy),
         ]
-        try await Service("gotoni-picker", own: own).run(options, pipeline: PickerPipeline.configure) {
-            $0.gateway.namesAddressesOnly = true
-            // Nothing is sent over them.
-            $0.gateway.upstreamSpare = 0
-        }
+        try await Service("gotoni-picker", own: own).run(
+            options,
+            prepare: {
+                $0.gateway.namesAddressesOnly = true
+                // Nothing is sent over them.
+                $0.gateway.upstreamSpare = 0
+            }, pipeline: PickerPipeline.configure)
     }
 }

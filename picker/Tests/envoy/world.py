@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,25 +13,15 @@ from typing import Any
 import sample
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.append(str(HERE.parents[2] / "Tests" / "gotoni-proxyTests"))
+sys.path += [str(HERE.parents[2] / each) for each in ("Tests/gotoni-proxyTests", "benchmark/peers")]
 
 import programs  # noqa: E402
+from processes import free_ports  # noqa: E402
 from programs import Engine, Gateway, Program, Proxy, started, until  # noqa: E402
 from wire import Answer, ask  # noqa: E402
 
 PICKER = ""
 ENVOY = ""
-
-
-def free_ports(count: int) -> list[int]:
-    """Held open together so that they differ."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 class Picker(Gateway):
