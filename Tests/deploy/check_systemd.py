@@ -78,6 +78,8 @@ def there_is_no_reload() -> None:
     """So the units have none."""
     assert not any("ExecReload" in _unit(program) for program in PROGRAMS)
     engine = Engine()
+    # As systemd starts it, and not as whoever runs the tests may have left it (nohup).
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with started(engine):
         proxy = Proxy(servers=[engine.url])
         proxy.signal(signal.SIGHUP)
