@@ -11,7 +11,7 @@ struct Gotoni: AsyncParsableCommand {
             124 took too long.
             """,
         version: number,
-        subcommands: [Simulate.self],
+        subcommands: [Simulate.self, BenchDigest.self],
         groupedSubcommands: [
             CommandGroup(
                 name: "Machines",

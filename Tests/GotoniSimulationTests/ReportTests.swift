@@ -147,6 +147,13 @@ import Testing
         #expect(spec.name == "gorgo" && spec.topology == .nodes)
         #expect(spec.parameters == ["queued_weight": 0.5, "rtt_weight": 2])
         #expect(try PolicySpec("least-loaded").topology == .central)
+        #expect(try PolicySpec("least-load@apart").topology == .proxies(.nothing))
+        let sharing = try PolicySpec("gorgo@sharing:tell_ms=200:rtt_weight=2")
+        #expect(sharing.topology == .proxies(.everything(tellMs: 200)) && sharing.parameters == ["rtt_weight": 2])
+        var digest = RegionDigestSettings()
+        (digest.every, digest.bits) = (4, 0)
+        let regions = try PolicySpec("gorgo@regions:digest_every=4:digest_bits=0")
+        #expect(regions.topology == .proxies(.regions(tellMs: 50, digest)))
     }
 
     @Test(arguments: [
@@ -156,6 +163,10 @@ import Testing
         ("oracle:others=1e9", "must be between"), ("random:cost=1", "no parameter"),
         ("predictive:x_upload=10.1", "x_upload must be between 0.0 and 10.0"),
         ("predictive:x_uplaod=0", "predictive has no parameter \"x_uplaod\""),
+        ("gorgo@sharing@nodes", "behind @"), ("gorgo@nodes:tell_ms=5", "no parameter \"tell_ms\""),
+        ("gorgo@sharing:digest_bits=8", "no parameter \"digest_bits\""),
+        ("gorgo@regions:digest_every=0", "digest_every must be between"),
+        ("least-load@regions", "regions compare costs in time"), ("oracle@regions", "regions compare costs in time"),
         ("gorgo:x_upload=0", "gorgo has no parameter \"x_upload\""),
     ])
     func whatIsNotUnderstoodIsSaid(_ text: String, _ part: String) {

@@ -201,6 +201,10 @@ class World:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[proxy]}/proxy/status", timeout=10) as answer:
             return json.load(answer)
 
+    def cpu_s(self) -> tuple[float, float]:
+        """Of all proxies, and of NATS."""
+        return sum(each.usage().cpu_s for each in self.proxies), self.nats.usage().cpu_s if self.nats else 0.0
+
     def is_up(self, proxy: int) -> bool:
         try:
             return all(server["healthy"] for server in self.status(proxy)["servers"])
@@ -264,9 +268,12 @@ def measure(options: argparse.Namespace, logs: pathlib.Path) -> dict[str, Any]:
     for name, count, shares in (("one", 1, False), ("apart", options.proxies, False), ("sharing", options.proxies, True)):
         print(f"sharing: {name}", file=sys.stderr)
         with world(options, logs, count, shares) as here:
+            before, began = here.cpu_s(), time.monotonic()
             load = Load(clients, here.ports, list(range(count)))
             load.end()
-            run = {"name": name, "proxies": count, "hit_share": share(load.done), "failed": load.failed,
+            seconds, after = time.monotonic() - began, here.cpu_s()
+            run = {"name": name, "proxies": count, "hit_share": share(load.done), "failed": load.failed, "seconds": seconds,
+                   "proxies_cpu_s": after[0] - before[0], "nats_cpu_s": after[1] - before[1],
                    "left": left_over(here, range(count))}  # fmt: skip
             if shares:
                 run["sharing"] = [here.status(index)["sharing"] for index in range(count)]
@@ -358,6 +365,7 @@ def table(found: dict[str, Any]) -> tuple[str, bool]:
     lines += [
         "", f"Told: {bytes_told / max(prompts, 1):.0f} bytes a request, {prompt_bytes / max(blocks, 1):.1f} a block of {BLOCK} tokens; "
         f"{sum(each['messages_told'] for each in told) / max(prompts, 1):.2f} messages a request.",
+        "", *processor_time(found["requests"], runs["apart"], runs["sharing"]),
         "", "| phase | s | requests | hits % | failed |", "|---|--:|--:|--:|--:|",
     ]  # fmt: skip
     for phase in found["faults"]:
@@ -375,6 +383,19 @@ def table(found: dict[str, Any]) -> tuple[str, bool]:
     lines += [f"Left over: {left}. Failed without a fault: {failed}."]
     is_good = runs["sharing"]["hit_share"] >= LEAST_SHARE * one and back >= LEAST_BACK and left == 0 and failed == 0
     return "\n".join(lines) + "\n", is_good
+
+
+def processor_time(requests: int, apart: dict[str, Any], sharing: dict[str, Any]) -> list[str]:
+    """What sharing takes, all in all: telling, hearing, and the messages of loads."""
+    heard = sum(each["prompts_heard"] for each in sharing["sharing"])
+    messages = sum(each["messages_heard"] for each in sharing["sharing"])
+    extra_s = sharing["proxies_cpu_s"] - apart["proxies_cpu_s"]
+    return [
+        f"Processor time of all proxies: {1e3 * apart['proxies_cpu_s'] / requests:.2f} ms a request apart, "
+        f"{1e3 * sharing['proxies_cpu_s'] / requests:.2f} sharing, at {requests / sharing['seconds']:.0f} requests a second: "
+        f"{1e6 * extra_s / heard:.0f} us for each prompt heard, {1e6 * extra_s / messages:.0f} for each message. "
+        f"NATS: {1e3 * sharing['nats_cpu_s'] / requests:.2f} ms a request, {1e6 * sharing['nats_cpu_s'] / messages:.0f} us a message delivered."
+    ]
 
 
 if __name__ == "__main__":

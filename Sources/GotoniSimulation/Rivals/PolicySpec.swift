@@ -1,18 +1,21 @@
 import GotoniCore
 
-/// A policy to compare, as written on the command line: `name[@nodes][:parameter=value]…`
+/// A policy to compare, as written on the command line: `name[@topology][:parameter=value]…`
 public struct PolicySpec: Sendable, Equatable {
     public enum Topology: Equatable, Sendable {
         /// One proxy that sees every request and every server.
         case central
         /// A balancer at each server, which serves or forwards once, and knows of others what it sent and what they report.
         case nodes
+        /// `Scenario.proxies` of them, spread over the regions, each request at one drawn at random near its client.
+        case proxies(ProxySharing)
     }
 
     /// As written; names the row of the table.
     public let label: String
     public let name: String
     public let topology: Topology
+    /// Those of the policy, without those of the topology.
     public let parameters: [String: Double]
 
     public init(_ text: String) throws(SimulationError) {
@@ -20,11 +23,6 @@ public struct PolicySpec: Sendable, Equatable {
         var parts = text.split(separator: ":", omittingEmptySubsequences: false)
         let head = parts.removeFirst().split(separator: "@", omittingEmptySubsequences: false)
         name = String(head[0])
-        switch head.dropFirst().map(String.init) {
-        case []: topology = .central
-        case ["nodes"]: topology = .nodes
-        default: throw SimulationError("\(text): behind @ there can only be \"nodes\"")
-        }
         var parameters: [String: Double] = [:]
         for part in parts {
             let pair = part.split(separator: "=", omittingEmptySubsequences: false)
@@ -33,8 +31,23 @@ public struct PolicySpec: Sendable, Equatable {
             }
             parameters[String(pair[0])] = value
         }
-        self.parameters = parameters
-        _ = try rule(for: .neutral)
+        var left = Parameters(policy: text, values: parameters)
+        switch head.dropFirst().map(String.init) {
+        case []: topology = .central
+        case ["nodes"]: topology = .nodes
+        case let names:
+            guard names.count == 1, let sharing = try ProxySharing(names[0], &left) else {
+                throw SimulationError("\(text): behind @ there can be nodes, apart, sharing or regions")
+            }
+            topology = .proxies(sharing)
+        }
+        self.parameters = left.values
+        let rule = try rule(for: .neutral)
+        if case .proxies(.regions) = topology {
+            guard case .own(let policy, _, _, _, _) = rule, policy == .gorgo || policy == .predictive else {
+                throw SimulationError("\(text): regions compare costs in time, which gorgo and predictive have")
+            }
+        }
     }
 
     /// What decides.

@@ -12,8 +12,12 @@ final class Balancer {
         var routed: Nanoseconds
     }
 
-    /// The server it stands at; nil for the central proxy.
+    /// The server it stands at; nil for a proxy.
     let home: Int?
+    /// The region it stands in; nil for the central proxy, which is as far from each as the network says.
+    let region: Int?
+    /// The servers it may choose.
+    let servers: [Int]
     let index: PrefixIndex
     /// The answers' `cached_tokens` correct the index: ours does that, the other routers do not.
     private let learnsFromAnswers: Bool
@@ -35,13 +39,17 @@ final class Balancer {
     private var failuresInRow: [Int]
     private var isDown: [Bool]
 
-    init(_ rule: PolicySpec.Rule, _ scenario: Scenario, home: Int?, seed: UInt64) throws(RouterError) {
+    /// `servers`: all if not given. `tickets`: most requests at one time.
+    init(
+        _ rule: PolicySpec.Rule, _ scenario: Scenario, home: Int? = nil, region: Int? = nil, servers: [Int]? = nil,
+        tickets: UInt32 = 1 << 20, seed: UInt64
+    ) throws(RouterError) {
         let count = scenario.servers.count
         var configuration = Configuration()
         configuration.seed = seed
         configuration.blockTokens = PrefixIndex.blockTokens
         configuration.maxServers = UInt32(count)
-        configuration.maxTickets = 1 << 20
+        configuration.maxTickets = tickets
         configuration.memoryBudgetBytes = 8 << 30
         var router = try Router(configuration)
         // What runs here may wait for longer than any real gateway would let it.
@@ -74,7 +82,9 @@ final class Balancer {
             learnsFromAnswers = false
             predicts = rival.index != .events
         }
-        for (server, configured) in scenario.servers.enumerated() {
+        self.servers = servers ?? Array(scenario.servers.indices)
+        for server in self.servers {
+            let configured = scenario.servers[server]
             let capacity = index == .unbounded ? UInt64.max : UInt64(configured.engine.kvTokens)
             let limit = home == nil || home == server ? scenario.maxConcurrent : nil
             try router.add(
@@ -82,6 +92,7 @@ final class Balancer {
                 now: .zero)
         }
         self.home = home
+        self.region = region
         self.router = router
         prompt = try PromptDigests()
         chance = .stream(seed, 0xBA1A)
@@ -138,6 +149,57 @@ final class Balancer {
         try router.finish(placement.ticket, outcome, now: now)
         if outcome == .ok { failuresInRow[placement.server] = 0 }
         rival?.ended(placement, now: now)
+    }
+
+    // MARK: Other proxies
+
+    /// The cost in time of `request` at the cheapest server, in nanoseconds, as the policy has it; nil if no server can take it.
+    /// `request` nil: of a prompt of one token, which is the price of being served here.
+    func least(_ request: Int?, _ workload: Workload, now: Nanoseconds) throws(RouterError) -> Int64? {
+        if let request {
+            try read(request, workload)
+        } else {
+            let token: [UInt32] = [0]
+            try prompt.compute(token.span, blockTokens: PrefixIndex.blockTokens, seed: 0)
+        }
+        let nobody: [ServerID] = []
+        do throws(RouterError) {
+            let decision = try router.explain(prompt, Request(), excluding: nobody.span, now: now) { _ in }
+            return router.policy == .predictive ? decision.prediction.cost : decision.cost.total
+        } catch .noServer, .saturated {
+            return nil
+        }
+    }
+
+    /// Nanoseconds that `milliseconds` of round trip and `tokens` that are not cached add to a cost.
+    func cost(rtt milliseconds: Double, uncached tokens: Int) -> Int64 {
+        let weight = router.policy == .gorgo ? router.value(of: .rttWeight) : 1
+        return Int64(1e6 * (weight * milliseconds + router.value(of: .msPerToken) * Double(tokens)))
+    }
+
+    /// Most tokens of `request`'s prompt that one server holds, as far as this proxy knows.
+    func longestMatch(_ request: Int, _ workload: Workload) throws(RouterError) -> Int {
+        try read(request, workload)
+        var longest = 0
+        router.match(prompt) { longest = max(longest, $1) }
+        return longest
+    }
+
+    /// Digests of the prompt that was read last.
+    var chain: [UInt64] { prompt.chain(most: prompt.blocks) }
+
+    func own(_ server: Int, now: Nanoseconds) throws(RouterError) -> Load {
+        try router.info(ServerID(UInt64(server)), now: now).own
+    }
+
+    /// Another proxy has sent a prompt there.
+    func hear(_ chain: [UInt64], on server: Int, now: Nanoseconds) throws(RouterError) {
+        try prompt.take(chain, blockTokens: PrefixIndex.blockTokens)
+        try router.insert(prompt, on: ServerID(UInt64(server)), now: now)
+    }
+
+    func hear(others load: Load, on server: Int, now: Nanoseconds) throws(RouterError) {
+        try router.observeOthers(ServerID(UInt64(server)), load, now: now)
     }
 
     // MARK: Observations

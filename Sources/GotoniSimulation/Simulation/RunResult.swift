@@ -31,6 +31,22 @@ public struct RunResult: Sendable {
     public var end: Nanoseconds
     /// Of the first balancer's tuner.
     public var tuner: TunerStatus
+    /// Nil: there were not several proxies.
+    public var sharing: SharingWork?
     /// Events of the simulation; for its benchmark.
     public var events: Int
+}
+
+/// What proxies have told each other.
+public struct SharingWork: Equatable, Sendable {
+    /// Prompts told, blocks of them, and prompts that somebody has heard, each listener counted.
+    public var promptsTold = 0
+    public var blocksTold = 0
+    public var promptsHeard = 0
+    /// Requests passed on to another region; of those the ones for a beginning that no server there had, or less of it by two
+    /// marks of the digest and more.
+    public var passedOn = 0
+    public var disappointed = 0
+    /// Bytes of one region's digest, one filter of two.
+    public var digestBytes = 0
 }

@@ -5,6 +5,7 @@ import GotoniCore
 extension Simulation {
     mutating func arrive(_ request: Int) {
         results[request].scheduled = time
+        flights[request].balancer = balancerInFront(of: request)
         guard clientIsReached(request) else {
             flights[request].isCutOff = true
             queue.schedule(now + scenario.timeout.rawValue, .giveUp, request)
@@ -16,6 +17,7 @@ extension Simulation {
 
     /// At the balancer in front of the client: choose, or wait.
     mutating func place(_ request: Int) throws(RouterError) {
+        if try passOn(request) { return }
         let index = balancer(for: request)
         // Who waits already comes first.
         let isFirst = !balancers[index].parked.contains { flights[$0].isParked }
@@ -29,6 +31,8 @@ extension Simulation {
     }
 
     mutating func tryToPlace(_ request: Int, _ index: Int) throws(RouterError) -> Bool {
+        try hearOthers(index)
+        try noteArrival(request, index)
         let placement = try balancers[index].route(
             request, workload, tried: flights[request].tried, now: time, forecast: { forecast(request, index, $0) })
         guard let placement else { return false }
@@ -37,6 +41,7 @@ extension Simulation {
         results[request].attempts += 1
         results[request].server = placement.server
         results[request].matchedTokens = placement.matchedTokens
+        if talk?.tellMs != nil { try tell(index, placement.server, prompt: balancers[index].chain) }
         send(request, from: index, to: placement.server)
         return true
     }
@@ -131,6 +136,7 @@ extension Simulation {
         guard let placement = flights[request].placement else { return }
         flights[request].hasFirstToken = true
         try balancers[balancer(for: request)].firstToken(placement, now: time)
+        try tell(balancer(for: request), placement.server)
         if !clientIsReached(request) { flights[request].isCutOff = true }
         results[request].firstToken = sinceScheduled(request) + leg(clientPath(request))
         results[request].cachedTokens = flights[request].cachedTokens ?? 0
@@ -145,6 +151,7 @@ extension Simulation {
         try balancers[index].finish(
             placement, .ok, cachedTokens: flights[request].cachedTokens,
             outputTokens: workload.requests[request].outputTokens, now: time)
+        try tell(index, placement.server)
         results[request].lastToken = max(
             sinceScheduled(request) + leg(clientPath(request)), results[request].firstToken)
         let isHeard = clientIsReached(request) && !flights[request].isCutOff
@@ -160,6 +167,7 @@ extension Simulation {
         let index = balancer(for: request)
         try balancers[index].finish(
             placement, .failed, cachedTokens: nil, now: time)
+        try tell(index, placement.server)
         let wasRefused = flights[request].wasRefused
         if !wasRefused {
             try balancers[index].observeFailure(placement.server, limit: scenario.failuresToDown, now: time)

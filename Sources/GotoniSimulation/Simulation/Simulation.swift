@@ -22,6 +22,9 @@ public struct Simulation {
     var rtt: [Double]
     var isLost: [Bool]
     var balancers: [Balancer]
+    let balancersByRegion: [[Int]]
+    /// Nil: nobody tells anybody anything.
+    var talk: ProxyTalk?
     var flights: [Flight]
     var results: [RequestResult]
     var left: Int
@@ -49,6 +52,11 @@ public struct Simulation {
 
     /// A request under way.
     struct Flight {
+        /// Who has it, and the region that it was passed on from; nil: it was not.
+        var balancer = 0
+        var passedBy: Int?
+        /// Tokens that a digest promised there, until that is known.
+        var expectedTokens: Int?
         var attempt: UInt32 = 0
         var isDone = false
         var hasFirstToken = false
@@ -83,21 +91,19 @@ public struct Simulation {
         self.spec = spec
         self.concurrency = concurrency
         let rule = try spec.rule(for: scenario.typicalEngine)
-        var balancers: [Balancer] = []
         do throws(RouterError) {
-            switch spec.topology {
-            case .central:
-                balancers.append(try Balancer(rule, scenario, home: nil, seed: scenario.seed))
-            case .nodes:
-                for server in scenario.servers.indices {
-                    let seed = scenario.seed &+ UInt64(server) &* 0x9E37_79B9
-                    balancers.append(try Balancer(rule, scenario, home: server, seed: seed))
-                }
-            }
+            balancers = try Self.balancers(rule, scenario, spec.topology)
         } catch {
             throw SimulationError("\(spec.label): the router could not be made: \(error.text)")
         }
-        self.balancers = balancers
+        var byRegion: [[Int]] = Array(repeating: [], count: scenario.network.rtt.count)
+        for (index, balancer) in balancers.enumerated() {
+            if let region = balancer.region { byRegion[region].append(index) }
+        }
+        balancersByRegion = byRegion
+        if case .proxies(let sharing) = spec.topology {
+            talk = ProxyTalk(sharing, scenario, proxies: balancers.count)
+        }
         engines = scenario.servers.map { Engine($0.engine) }
         let events = balancers.contains { $0.index == .events }
         for index in engines.indices { engines[index].publishesKVEvents = events }
@@ -116,6 +122,32 @@ public struct Simulation {
         probeChance = .stream(scenario.seed, 0x9B)
         firstFollower = Array(repeating: -1, count: workload.requests.count)
         nextFollower = Array(repeating: -1, count: workload.requests.count)
+    }
+
+    private static func balancers(
+        _ rule: PolicySpec.Rule, _ scenario: Scenario, _ topology: PolicySpec.Topology
+    ) throws(RouterError) -> [Balancer] {
+        let seed = { (index: Int) in scenario.seed &+ UInt64(index) &* 0x9E37_79B9 }
+        var balancers: [Balancer] = []
+        switch topology {
+        case .central:
+            balancers.append(try Balancer(rule, scenario, seed: scenario.seed))
+        case .nodes:
+            for server in scenario.servers.indices {
+                let region = scenario.servers[server].region
+                balancers.append(try Balancer(rule, scenario, home: server, region: region, seed: seed(server)))
+            }
+        case .proxies(let sharing):
+            for proxy in 0..<scenario.proxies {
+                let region = proxy % scenario.network.rtt.count
+                var servers = Array(scenario.servers.indices)
+                if case .regions = sharing { servers.removeAll { scenario.servers[$0].region != region } }
+                balancers.append(
+                    try Balancer(
+                        rule, scenario, region: region, servers: servers, tickets: 1 << 14, seed: seed(proxy)))
+            }
+        }
+        return balancers
     }
 
     /// Plays `workload` in `scenario` under `policy`.
@@ -149,7 +181,7 @@ public struct Simulation {
         if let violation { throw SimulationError("\(spec.label): \(violation)") }
         return RunResult(
             policy: spec, requests: results, work: engines.map(\.work), end: time,
-            tuner: balancers[0].tuner, events: processed)
+            tuner: balancers[0].tuner, sharing: talk?.work, events: processed)
     }
 
     /// What is wrong at the end, nil if nothing is: a request lost, a sum that does not hold.
@@ -228,7 +260,7 @@ public struct Simulation {
         for _ in 0..<min(concurrency ?? 0, line.count) { startNextInLine(at: now) }
         for (index, fault) in scenario.faults.enumerated() { queue.schedule(fault.at.rawValue, .fault, index) }
         for balancer in balancers.indices {
-            for server in engines.indices {
+            for server in balancers[balancer].servers {
                 // The fleet has been there before the first request, and was probed.
                 try balancers[balancer].observe(
                     server, rtt: Nanoseconds(milliseconds: path(balancer, server)), now: .zero)

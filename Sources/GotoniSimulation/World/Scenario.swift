@@ -22,6 +22,8 @@ public struct Scenario: Sendable {
     public var network: Network
     public var servers: [Server]
     public var clients = Clients.proxy
+    /// Of policies with several proxies; in turn over the regions.
+    public var proxies = 1
     /// How often a balancer asks a server for its round trip and load; ±10 %, drawn.
     public var probeInterval = Nanoseconds(seconds: 1)
     /// Most requests that a balancer has at one server; more wait at the balancer.
@@ -72,6 +74,7 @@ public struct Scenario: Sendable {
                 throw SimulationError("a server is in region \(server.region), which has no round trip")
             }
         }
+        guard (1...4_096).contains(proxies) else { throw SimulationError("there must be 1 to 4,096 proxies") }
         guard (1...255).contains(maxAttempts), failuresToDown >= 1, maxConcurrent ?? 1 >= 1 else {
             throw SimulationError("attempts must be 1 to 255, failures to down and the most at one server at least 1")
         }

@@ -71,7 +71,7 @@ struct ReportTable {
         // What did not happen anywhere needs no column.
         let events: [Column] = [
             ("failed", "", { "\($0.failed)" }), ("retries", "", { "\($0.retries)" }),
-            ("preempted", "", { "\($0.preemptions)" }),
+            ("preempted", "", { "\($0.preemptions)" }), ("passed on", "", { "\($0.sharing?.passedOn ?? 0)" }),
         ]
         columns += events.filter { column in cell.policies.contains { column.text($0) != "0" } }
         var table = TextTable(columns.map(\.heading))

@@ -14,7 +14,13 @@ struct Simulate: AsyncParsableCommand {
               gotoni simulate --trace conversation.jsonl --policy gorgo,least-load --time-scale 1,2
               gotoni simulate --workload agentic --users 200 --policy gorgo,sglang-cache-aware --fault restart@120+20:1
 
-            POLICIES, written name[@nodes][:parameter=value]… ("@nodes": a balancer at each server instead of one proxy)
+            POLICIES, written name[@topology][:parameter=value]…, where the topology is one proxy, or
+              @nodes    a balancer at each server
+              @apart    --proxies of them, each request at any; they know of each other what engines report
+              @sharing  the same, and each tells all others what it sends; tell_ms=50
+              @regions  they share within a region, and pass requests on to other regions by a digest of what those
+                        cache, with digest_bits=16 for every digest_every=8 blocks of 16 tokens, digest_ms=1000 old, and
+                        their prices, price_ms=100; gorgo and predictive
 
             """
                 + Catalogue.policies.map { "  " + $0.name.padding(to: 26) + $0.summary }.joined(separator: "\n"))

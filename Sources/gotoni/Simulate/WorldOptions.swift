@@ -45,6 +45,9 @@ struct WorldOptions: ParsableArguments {
     @Option(help: "Where users are: proxy (beside it) or spread (over the regions).")
     var clients = Scenario.Clients.proxy
 
+    @Option(help: "Proxies of policies that have several (@apart, @sharing, @regions), in turn over the regions.")
+    var proxies = 1
+
     @Option(help: "Seconds between two looks at a server's load and round trip.")
     var probeInterval = 1.0
 
@@ -89,6 +92,7 @@ struct WorldOptions: ParsableArguments {
                 }
             })
         scenario.clients = clients
+        scenario.proxies = proxies
         scenario.probeInterval = Nanoseconds(seconds: probeInterval)
         scenario.maxConcurrent = maxConcurrent
         scenario.faults = try fault.flatMap { try Fault.parse($0) }
