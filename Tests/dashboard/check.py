@@ -102,6 +102,25 @@ def figures(browser: Browser, mock: Mock, out: Path) -> None:
     page.close()
 
 
+def sharing(browser: Browser, mock: Mock, out: Path) -> None:
+    page = browser.page(f"{mock.origin}/sharing/dashboard")
+    rates = "[...document.querySelectorAll('#shared dd')].map(d => +d.textContent)"
+    check("sharing: rates, as told and heard between two polls", live(page) and page.wait(f"(r => r[1] > 9 && r[1] < 15 && r[2] > 22 && r[2] < 38)({rates})"), page.value(rates))
+    same("sharing: siblings, behind, and all that was missed", [page.value(rates)[i] for i in (0, 3, 4)], [2, 3, 12])
+    same("sharing: who", text(page, "#sharing-who"), "group east · this proxy is 9f1c")
+    same("sharing: no trouble", text(page, "#sharing-trouble"), "")
+    page.screenshot(out / "sharing.png")
+    mock.scenarios["sharing"].status["sharing"] = {"trouble": "NATS cannot be reached", "prompts_told": 3, "siblings": None}
+    check("sharing: trouble is told", page.wait("document.querySelector('#sharing-trouble').textContent === 'nothing is shared now: NATS cannot be reached'"))
+    siblings, told, *_ = page.value("[...document.querySelectorAll('#shared dd')].map(d => d.textContent)")
+    check("sharing: what is not known is a dash, and no rate is below 0", siblings == DASH and told in (DASH, "0.0"), (siblings, told))
+    same("sharing: readable", page.value(CONTRAST), [])
+    page.close()
+    page = browser.page(f"{mock.origin}/quiet/dashboard")
+    check("sharing: nothing where it does not share", live(page) and page.value("document.querySelector('#sharing').hidden"))
+    page.close()
+
+
 def the_line(page: Page) -> None:
     marks = page.value("""[...document.querySelectorAll('#line .mark')].map(m => ({
         name: m.querySelector('.name').textContent, state: m.parentNode.getAttribute('class'), label: m.textContent,
@@ -463,7 +482,7 @@ def main(chromium: str, out: Path) -> int:
     the_file()
     with Mock() as mock, Browser(chromium) as browser:
         watched = browser.page(f"{mock.origin}/long/dashboard", before=faster(30))
-        for group in (figures, moving, phone, hostile, extremes, guarded, leaving):
+        for group in (figures, sharing, moving, phone, hostile, extremes, guarded, leaving):
             attempt(group.__name__, group, browser, mock, out)
         attempt("long", long_watch, watched, mock)
     print(f"{passed} passed, {failed} failed")

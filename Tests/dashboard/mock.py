@@ -104,12 +104,27 @@ def whole_answers() -> Scenario:
     return scenario
 
 
+def sharing() -> Scenario:
+    """One of three proxies that share: with each poll it has told 12 prompts more, and heard 30."""
+
+    class Sharing(Scenario):
+        def status_now(self) -> Any:
+            now, n = super().status_now(), self.polls
+            now["sharing"] = {
+                "group": "east", "proxy": "9f1c", "trouble": None, "siblings": 2, "messages_behind": 3, "gaps": 1, "unreadable": 2,
+                "dropped": 4, "prompts_lost": 5, "prompts_told": 100 + 12 * n, "prompts_heard": 100 + 30 * n, **self.status.get("sharing", {}),
+            }
+            return now
+
+    return Sharing("sharing", "world")
+
+
 def scenarios() -> dict[str, Scenario]:
     quiet = Scenario("quiet", "world")   # as the fixture says, poll after poll: figures can be compared
     quiet.moving = False
     found = [Scenario("world"), quiet, Scenario("empty"), Scenario("hostile"), Scenario("odd"), many_servers(),
              Scenario("guarded", "world", token=TOKEN), Scenario("leaving", "world"), Scenario("long", "world"),
-             Scenario("never", "world", mode="gone"), whole_answers()]
+             Scenario("never", "world", mode="gone"), whole_answers(), sharing()]
     return {scenario.name: scenario for scenario in found}
 
 
