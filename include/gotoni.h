@@ -605,7 +605,8 @@ enum {
     GOTONI_TUNER_CONFIRMING = 3, /* the candidate by turns with home */
     GOTONI_TUNER_CHECKING = 4,   /* the incumbent by turns with home */
     GOTONI_TUNER_RESTING = 5,    /* trials have cost enough for now; the incumbent serves all */
-    GOTONI_TUNER_FROZEN = 6      /* the incumbent serves all, whatever comes */
+    GOTONI_TUNER_FROZEN = 6,     /* the incumbent serves all, whatever comes */
+    GOTONI_TUNER_FOLLOWING = 7   /* another router's incumbent serves all; nothing is tried here */
 };
 
 typedef struct gotoni_tuner_status {

@@ -12,7 +12,7 @@ import CXXHash
 //     per server: holdings u32, then the node numbers u32, newest first
 //     tokens of an answer double · answers double · speed of all servers
 //     per server: observed u32, and if 1 its speed
-//     tuner u32 (0 off, 1 on, 2 frozen), and if not 0: dimensions u32 · two limits, doubles · incumbent, 4 doubles
+//     tuner u32 (0 off, 1 on, 2 frozen, 3 following), and if not 0: dimensions u32 · two limits, doubles · incumbent, 4 doubles
 //                             · goodput, level, spent, reach, answer, doubles · generator u64 · counts, 8 u64
 //                             · 8 banned points, each 4 doubles · left u32 · regression of 6
 //     XXH3-64 of all that u64

@@ -17,13 +17,43 @@ extension PolicyID {
 }
 
 extension Router {
-    /// Begins to look for better weights, from those that are set, or goes on after `freezeTuner`.
+    /// Begins to look for better weights, from those that are set, or goes on after `freezeTuner` and from `followTuner`.
     /// Errors: range; untunable (the policy in force has no weights, or all are 0).
     public mutating func startTuner(_ settings: TunerSettings) throws(RouterError) {
         try settings.check()
         let dimensions = tunedDimensions
         guard dimensions != 0 else { throw .untunable }
-        tuner.start(settings, dimensions: dimensions, seed: Key.mix(configuration.seed, 0x7475_6E65))
+        tuner.start(settings, dimensions: dimensions, seed: tunerSeed)
+        reprice()
+    }
+
+    private var tunerSeed: UInt64 { Key.mix(configuration.seed, 0x7475_6E65) }
+
+    /// Serves with what another router's tuner has found, phase `following`, until the tuner is told otherwise or a weight or the
+    /// policy is set. What is set here stays home, a weight that is not named is as there, and each keeps within the tuner's
+    /// own bounds around it. Errors: range (also a weight that is not above 0); untunable (a weight that is not tuned here).
+    public mutating func followTuner(_ settings: TunerSettings, _ weights: Span<TunedWeight>) throws(RouterError) {
+        try settings.check()
+        let (knobs, dimensions) = (policy.tunedKnobs, tunedDimensions)
+        guard dimensions != 0 else { throw .untunable }
+        var point = Tuner.home
+        for index in weights.indices {
+            let weight = weights[index]
+            guard weight.value > 0, weight.value.isFinite else { throw .range }
+            var isTuned = false
+            for i in 0..<4 where dimensions & (1 << i) != 0 && knobs[i] == weight.knob {
+                point[i] = weight.value / tuning[weight.knob]
+                isTuned = true
+            }
+            guard isTuned else { throw .untunable }
+        }
+        tuner.follow(point, settings, dimensions: dimensions, seed: tunerSeed)
+        reprice()
+    }
+
+    /// The weights that are set serve again, and the tuner is off: it forgets what it has found and learned.
+    public mutating func stopTuner() {
+        tuner = Tuner()
         reprice()
     }
 
@@ -73,14 +103,15 @@ extension Router {
         return false
     }
 
-    /// The policy or its weights were set: a tuner that was on begins at home anew, or is off where there is nothing to tune.
+    /// The policy or its weights were set: a tuner that was on begins at home anew, or is off where there is nothing to tune,
+    /// or where it followed another's.
     mutating func restartTuner() {
         guard tuner.isOn else { return }
-        let (settings, wasFrozen, dimensions) = (tuner.settings, tuner.phase == .frozen, tunedDimensions)
+        let (settings, phase, dimensions) = (tuner.settings, tuner.phase, tunedDimensions)
         tuner = Tuner()
-        guard dimensions != 0 else { return }
+        guard dimensions != 0, phase != .following else { return }
         tuner.start(settings, dimensions: dimensions, seed: Key.mix(configuration.seed, counters.routed))
-        if wasFrozen { tuner.freeze() }
+        if phase == .frozen { tuner.freeze() }
     }
 
     /// Brings the weights of both arms in force.

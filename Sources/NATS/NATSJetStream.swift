@@ -3,7 +3,7 @@ import Glibc
 
 /// Streams and key-value buckets of one connection. One thread at a time.
 public final class NATSJetStream {
-    private let raw: OpaquePointer
+    fileprivate let raw: OpaquePointer
     private let connection: NATSConnection
 
     /// `timeout`: for each answer of the server, in milliseconds.
@@ -96,6 +96,24 @@ public final class NATSBucket {
         try NATSError.check(kvStore_Put(nil, raw, key, value, Int32(value.count)))
     }
 
+    /// Puts it if the key's last change has the number `revision`; 0: if it has never had any. Gives the number of this change;
+    /// nil: another one was before.
+    public func put(_ key: String, _ value: [UInt8], after revision: UInt64) throws(NATSError) -> UInt64? {
+        // `kvStore_Update` does the same, and does not say why it fails.
+        let subject = "$KV.\(kvStore_Bucket(raw).map { String(cString: $0) } ?? "").\(key)"
+        var options = jsPubOptions()
+        jsPubOptions_Init(&options)
+        options.ExpectLastSubjectSeq = revision
+        options.ExpectNoMessage = revision == 0
+        var acknowledged: UnsafeMutablePointer<jsPubAck>?
+        var code = jsErrCode(0)
+        let status = js_Publish(&acknowledged, stream.raw, subject, value, Int32(value.count), &options, &code)
+        if code == JSStreamWrongLastSequenceErr { return nil }
+        try NATSError.check(status, code)
+        defer { jsPubAck_Destroy(acknowledged) }
+        return acknowledged?.pointee.Sequence
+    }
+
     public func delete(_ key: String) throws(NATSError) { try NATSError.check(kvStore_Delete(raw, key)) }
 
     /// All keys' last changes first, then each change as it comes.
@@ -109,8 +127,8 @@ public final class NATSBucket {
 /// The changes of a bucket. One thread at a time.
 public final class NATSWatch {
     public enum Event: Equatable, Sendable {
-        /// `value` nil: it was deleted.
-        case changed(key: String, value: [UInt8]?)
+        /// `value` nil: it was deleted. `revision`: the change's number, which rises in a bucket.
+        case changed(key: String, value: [UInt8]?, revision: UInt64)
         /// What was there when the watch began has been told.
         case complete
     }
@@ -134,8 +152,9 @@ public final class NATSWatch {
         guard let entry else { return .complete }
         defer { kvEntry_Destroy(entry) }
         let key = kvEntry_Key(entry).map { String(cString: $0) } ?? ""
-        guard kvEntry_Operation(entry) == kvOp_Put else { return .changed(key: key, value: nil) }
+        let revision = kvEntry_Revision(entry)
+        guard kvEntry_Operation(entry) == kvOp_Put else { return .changed(key: key, value: nil, revision: revision) }
         let bytes = UnsafeRawBufferPointer(start: kvEntry_Value(entry), count: Int(kvEntry_ValueLen(entry)))
-        return .changed(key: key, value: Array(bytes))
+        return .changed(key: key, value: Array(bytes), revision: revision)
     }
 }

@@ -196,6 +196,17 @@ import Testing
         if isFrozen { #expect(row.cost == other.cost, "the incumbent's weights") }
     }
 
+    @Test func whatIsFollowedIsFollowedOn() throws {
+        let before = try RouterUnderTest(RouterUnderTest.small(seed: 2), servers: 3)
+        let found = [TunedWeight(.rttWeight, 3)]
+        try before.router.followTuner(TunerSettings(), found.span)
+        let after = try RouterUnderTest(RouterUnderTest.small())
+        try load(try save(before), into: after)
+        let status = after.router.tunerStatus()
+        #expect(status.phase == .following && status.weights[0].incumbent == 3 && status.weights[0].home == 1)
+        #expect(try save(after) == save(before) && after.router.violation() == nil)
+    }
+
     @Test func everyFlippedByteIsAnError() throws {
         let test = try populated(seed: 3, requests: 40)
         let bytes = try save(test)

@@ -293,6 +293,96 @@ import Testing
         #expect(throws: RouterError.untunable) { try test.router.startTuner(TunerSettings()) }
     }
 
+    private func follow(_ test: RouterUnderTest, _ weights: [TunedWeight]) throws {
+        try test.router.followTuner(TunerSettings(), weights.span)
+    }
+
+    private func weights(_ test: RouterUnderTest) -> [TunerStatus.Weight] {
+        let status = test.router.tunerStatus()
+        return (0..<status.weightCount).map { status.weights[$0] }
+    }
+
+    /// What another has found decides here as it does there, and home stays what was set.
+    @Test func whatIsFollowedDecidesAsIfItWereSet() throws {
+        for seed in Seeds.sequence(10) {
+            let (following, other) = (try RouterUnderTest(servers: 5), try RouterUnderTest(servers: 5))
+            try follow(following, [TunedWeight(.rttWeight, 3), TunedWeight(.queuedWeight, 0.25)])
+            try other.router.set(.rttWeight, to: 3)
+            try other.router.set(.queuedWeight, to: 0.25)
+            var chance = SplitMix64(seed: seed)
+            for _ in 0..<200 {
+                let (prompt, session) = (Array(0..<UInt32(chance.pick(1...300))), chance.next())
+                let rtt = Double(chance.pick(0...50))
+                let decisions = try [following, other].map { test in
+                    test.wait(milliseconds: 5)
+                    try test.observeRTT(session % 5 + 1, milliseconds: rtt)
+                    return try test.route(prompt, session: session)
+                }
+                #expect(decisions[0].server == decisions[1].server && decisions[0].cost == decisions[1].cost)
+                #expect(!decisions[0].isTrial, "seed \(seed)")
+            }
+            #expect(following.router.value(of: .rttWeight) == 1)
+            let status = following.router.tunerStatus()
+            #expect(status.phase == .following && status.counts.requests == 200 && status.counts.proposed == 0)
+            #expect(weights(following).map(\.incumbent).prefix(2) == [3, 0.25])
+            #expect(try following.router.violation() == nil)
+        }
+    }
+
+    @Test func whatIsFollowedKeepsWithinTheTunersBounds() throws {
+        let test = try RouterUnderTest(servers: 2)
+        let home = test.router.value(of: .queuedWeight)
+        try follow(test, [TunedWeight(.rttWeight, 1e300), TunedWeight(.queuedWeight, 1e-300)])
+        #expect(weights(test)[0].incumbent == min(16, Knob.rttWeight.info.bounds.upperBound))
+        #expect(weights(test)[1].incumbent == home / 16)
+        let before = weights(test)
+        for wrong in [0, -1, Double.nan, .infinity] {
+            #expect(throws: RouterError.range) { try follow(test, [TunedWeight(.rttWeight, wrong)]) }
+        }
+        for knob in [Knob.msPerToken, .decodeWeight] {
+            #expect(throws: RouterError.untunable) { try follow(test, [TunedWeight(knob, 1)]) }
+        }
+        #expect(weights(test).map(\.incumbent) == before.map(\.incumbent), "what is refused changes nothing")
+        try test.router.set(.rttWeight, to: 0)
+        #expect(throws: RouterError.untunable, "it was switched off") {
+            try follow(test, [TunedWeight(.rttWeight, 1)])
+        }
+        test.router.setPolicy(.random)
+        #expect(throws: RouterError.untunable) { try follow(test, []) }
+    }
+
+    /// Following ends with a weight or a policy that is set here, and on order; a start goes on from what was followed.
+    @Test func followingEndsOnOrderAndAStartGoesOnFromIt() throws {
+        let test = try RouterUnderTest(servers: 2)
+        func following() throws {
+            test.router.setPolicy(.gorgo)
+            try follow(test, [TunedWeight(.rttWeight, 2 * test.router.value(of: .rttWeight))])
+            #expect(test.router.tunerStatus().phase == .following)
+        }
+        let phase = { test.router.tunerStatus().phase }
+        try following()
+        try test.router.set(.rttWindowMs, to: 1_000)
+        #expect(phase() == .following, "that is no weight")
+        try test.router.set(.rttWeight, to: 1.5)
+        #expect(phase() == .off)
+        try following()
+        test.router.setPolicy(.predictive)
+        #expect(phase() == .off)
+        try following()
+        test.router.stopTuner()
+        #expect(phase() == .off && test.router.tunerStatus().weightCount == 0)
+        try following()
+        test.router.rollBackTuner()
+        #expect(phase() == .frozen && weights(test)[0].incumbent == 1.5)
+        try following()
+        try test.router.startTuner(TunerSettings())
+        #expect(phase() == .warming && weights(test)[0].incumbent == 3)
+        try comparing(test)
+        #expect(weights(test)[0].incumbent == 3)
+        try following()
+        #expect(weights(test).allSatisfy { $0.trial == $0.incumbent }, "and gives way to another's")
+    }
+
     /// Whatever becomes of tickets, the tuner counts each once and no round waits for what will never end.
     @Test func everyTicketIsSettledOnce() throws {
         for seed in Seeds.sequence(20) {

@@ -165,6 +165,123 @@ def servers_and_policy_are_the_groups() -> None:
             assert [each["id"] for each in one.status()["servers"]] == ["b.2"]
 
 
+def _tuner(proxy: Proxy) -> dict[str, Any]:
+    return proxy.get("/proxy/tune/status")
+
+
+def _weight(proxy: Proxy, knob: str) -> tuple[float, float] | None:
+    """As it was set, and as the incumbent has it."""
+    found = [(each["home"], each["incumbent"]) for each in _tuner(proxy)["weights"] if each["knob"] == knob]
+    return found[0] if found else None
+
+
+def _name(proxy: Proxy) -> str:
+    return _sharing(proxy)["proxy"]
+
+
+def _tunes(proxy: Proxy, others: list[Proxy], phase: str = "warming") -> None:
+    """It does, as all of them know, and they follow it."""
+    for each in others:
+        until("it is followed", lambda each=each: (_tuner(each)["phase"], _tuner(each)["tuned_by"]) == ("following", _name(proxy)))
+    assert _tuner(proxy)["phase"] == phase, _tuner(proxy)
+    until("its name is known", lambda: _tuner(proxy)["tuned_by"] == _name(proxy))
+
+
+def one_proxy_tunes_and_the_others_follow() -> None:
+    engine = Engine()
+    with nats() as server:
+        one, two, three = (_proxy(server, "--policy", "gorgo", servers=[f"a={engine.url}"]) for _ in range(3))
+        with started(engine, one, two, three):
+            _together(one, two, three)
+            one.post("/proxy/tune/start", {"ttft_ms": 5_000})
+            _tunes(one, [two, three])
+            assert _tuner(two)["ttft_limit_ms"] == 5_000, _tuner(two)
+            assert two.metric('gotoni_tuner_phase{phase="following"}') == 1
+            refused = two.ask("POST", "/proxy/tune/start")
+            assert refused.status == 409 and _name(one) in refused.text, refused
+            assert _tuner(two)["phase"] == "following"
+            one.post("/proxy/tune/start")
+
+            # What an operator sets is home for all.
+            two.post("/proxy/tune", {"queued_weight": 0.25})
+            for each in (one, two, three):
+                until("it is home", lambda each=each: _weight(each, "queued_weight") == (0.25, 0.25))
+            _tunes(one, [two, three])
+
+            # Another has found something, and so the one gives way: here an operator says so, with `nats kv put`.
+            found = {"proxy": "9f", "phase": "on", "limits": {"ttft_ms": 400, "itl_ms": 40}}
+            found |= {"home": {"rtt_weight": 1}, "weights": {"rtt_weight": 2}}
+            server.publish("$KV.gotoni-gotoni.tuner", json.dumps(found).encode())
+            for each in (one, two, three):
+                until("it follows", lambda each=each: (_tuner(each)["phase"], _weight(each, "rtt_weight")) == ("following", (1, 2)))
+            assert one.get("/proxy/tune")["rtt_weight"] == 1, "what was set stays home"
+
+            # Nobody hears that one, so another may begin, and goes on from there.
+            until("it may be started", lambda: two.ask("POST", "/proxy/tune/start").status == 200)
+            _tunes(two, [one, three])
+            for each in (one, two, three):
+                assert (_weight(each, "rtt_weight"), _tuner(each)["ttft_limit_ms"]) == ((1, 2), 400), _tuner(each)
+
+            # Brakes hold for all, wherever they are pulled.
+            assert three.post("/proxy/tune/freeze")["phase"] == "frozen"
+            _tunes(three, [one, two], "frozen")
+            assert one.post("/proxy/tune/rollback")["phase"] == "frozen"
+            _tunes(one, [two, three], "frozen")
+            for each in (one, two, three):
+                assert _weight(each, "rtt_weight") == (1, 1), _tuner(each)
+
+            server.publish("$KV.gotoni-gotoni.tuner", b"{")
+            until("it is repaired", lambda: two.words().count("cannot be read") and _tuner(two)["tuned_by"] == _name(one))
+            _tunes(one, [two, three], "frozen")
+            three.post("/proxy/policy", {"policy": "random"})
+            for each in (one, two, three):
+                until("there is nothing to tune", lambda each=each: _tuner(each)["phase"] == "off")
+
+
+def what_a_dead_tuner_found_stays_until_another_is_started() -> None:
+    engine = Engine()
+    with nats() as server:
+        one, two, three = (_proxy(server, "--policy", "gorgo", servers=[f"a={engine.url}"]) for _ in range(3))
+        with started(engine, one, two, three):
+            _together(one, two, three)
+            one.post("/proxy/tune/start", {"ttft_ms": 700})
+            _tunes(one, [two, three])
+            # Without NATS it tunes on, they keep what they have, and nobody begins anew.
+            server.kill()
+            until("it is noticed", lambda: not any(_sharing(each)["connected"] for each in (one, two, three)))
+            assert [_tuner(each)["phase"] for each in (one, two, three)] == ["warming", "following", "following"]
+            answer = two.ask("POST", "/proxy/tune/start")
+            assert answer.status == 409 and "NATS" in answer.text, answer
+            one.post("/proxy/tune/start", {"ttft_ms": 800})
+            server.again()
+            _together(one, two, three)
+            until("what was changed meanwhile", lambda: _tuner(two)["ttft_limit_ms"] == 800)
+            _tunes(one, [two, three])
+            one.kill()
+            killed = time.monotonic()
+            until("another may begin", lambda: three.ask("POST", "/proxy/tune/start").status == 200)
+            assert time.monotonic() - killed > 1, "it was asked whether it still tunes"
+            _tunes(three, [two])
+            assert _tuner(three)["ttft_limit_ms"] == 800
+            # Who joins follows too.
+            four = _proxy(server, "--policy", "gorgo", servers=[f"a={engine.url}"])
+            with started(four):
+                _tunes(three, [two, four])
+                assert four.ask("POST", "/proxy/tune/start").status == 409
+
+
+def two_that_begin_at_once_are_one() -> None:
+    engine = Engine()
+    with nats() as server:
+        proxies = [_proxy(server, "--policy", "gorgo", servers=[f"a={engine.url}"]) for _ in range(2)]
+        with started(engine, *proxies):
+            _together(*proxies)
+            requests = [Raw(each.port, request("POST", "/proxy/tune/start", b"")) for each in proxies]
+            answers = [each.answer().status for each in requests]
+            assert 200 in answers and set(answers) <= {200, 409}, answers
+            until("one tunes", lambda: sorted(_tuner(each)["phase"] for each in proxies) == ["following", "warming"])
+
+
 def without_nats_each_serves_on_and_they_heal() -> None:
     """Killed, and frozen so that it takes what is sent and says nothing."""
     engine = Engine()

@@ -109,7 +109,7 @@ struct Tuner: BitwiseCopyable {
         case .comparing, .confirming, .checking:
             // Another candidate gets other sessions: nobody is always the one on trial.
             return rounds.arm(Key.mix(session == 0 ? counts.requests : session, counts.proposed))
-        case .off, .warming, .resting, .frozen: return .control
+        case .off, .warming, .resting, .frozen, .following: return .control
         }
     }
 
@@ -133,7 +133,7 @@ struct Tuner: BitwiseCopyable {
         stake.rush = Float(arrivals.add(fresh + 100, now: now))
         switch phase {
         case .comparing, .confirming, .checking: stake.place = rounds.enter(arm, now: now, answer: answer)
-        case .off, .warming, .resting, .frozen: break
+        case .off, .warming, .resting, .frozen, .following: break
         }
         return stake
     }
@@ -153,7 +153,7 @@ struct Tuner: BitwiseCopyable {
         counts.ended += 1
         answer += (min(beforeFirst + waited, Self.longestAnswer) - answer) / min(Double(counts.ended), Self.memory)
         goodput += (score - goodput) / min(Double(counts.ended), Self.memory)
-        guard phase != .frozen else { return }
+        guard phase != .frozen, phase != .following else { return }
         let (f, r) = (Double(stake.fresh), Double(stake.rush))
         let features: InlineArray<6, Double> = [1, f, f * f, r, r * r, f * r]
         var expected = 0.0
@@ -178,6 +178,19 @@ struct Tuner: BitwiseCopyable {
         begin(.warming)
     }
 
+    /// The incumbent is another tuner's: `point`, within the bounds of this one. Nothing is tried, until a start goes on from it.
+    mutating func follow(_ point: Point, _ settings: TunerSettings, dimensions: UInt32, seed: UInt64) {
+        if phase != .following || dimensions != self.dimensions {
+            self = Tuner()
+            random = SplitMix64(seed: seed)
+        }
+        self.settings = settings
+        self.dimensions = dimensions
+        for i in 0..<4 { incumbent[i] = min(max(point[i], 1 / Self.farthest), Self.farthest) }
+        candidate = incumbent
+        begin(.following)
+    }
+
     /// The incumbent serves all, whatever comes.
     mutating func freeze() { if isOn { begin(.frozen) } }
 
@@ -193,7 +206,7 @@ struct Tuner: BitwiseCopyable {
 
     private mutating func step() {
         switch phase {
-        case .off, .frozen: return
+        case .off, .frozen, .following: return
         case .warming: if scores.weight >= Self.warmRequests { propose() }
         case .resting:
             restLeft -= min(restLeft, 1)
@@ -226,7 +239,7 @@ struct Tuner: BitwiseCopyable {
             } else if test.isFutile || test.count >= Self.mostRounds {
                 undecided()
             }
-        case .off, .warming, .comparing, .resting, .frozen: return
+        case .off, .warming, .comparing, .resting, .frozen, .following: return
         }
     }
 
@@ -359,7 +372,7 @@ struct Tuner: BitwiseCopyable {
 extension Tuner {
     /// What was found and learned; a test that runs is not, it begins anew.
     func write(_ out: inout ByteWriter) {
-        out.put(phase == .off ? 0 : phase == .frozen ? 2 : 1 as UInt32)
+        out.put(stored)
         guard isOn else { return }
         out.put(dimensions)
         out.put(settings.firstTokenLimit)
@@ -376,10 +389,20 @@ extension Tuner {
         scores.write(&out)
     }
 
+    /// The phase, as far as it is kept.
+    private var stored: UInt32 {
+        switch phase {
+        case .off: 0
+        case .warming, .comparing, .confirming, .checking, .resting: 1
+        case .frozen: 2
+        case .following: 3
+        }
+    }
+
     /// Of a router whose policy tunes `dimensions`. Errors: snapshot.
     init(_ input: inout ByteReader, dimensions: UInt32) throws(RouterError) {
         let state = try input.get(UInt32.self)
-        guard state <= 2 else { throw .snapshot }
+        guard state <= 3 else { throw .snapshot }
         guard state > 0 else { return }
         guard dimensions != 0, try input.get(UInt32.self) == dimensions else { throw .snapshot }
         self.dimensions = dimensions
@@ -400,7 +423,7 @@ extension Tuner {
         }
         scores = try Regression(&input)
         candidate = incumbent
-        begin(state == 2 ? .frozen : .warming)
+        begin(state == 1 ? .warming : state == 2 ? .frozen : .following)
     }
 
     private func put(_ point: Point, _ out: inout ByteWriter) { for i in 0..<4 { out.put(point[i]) } }

@@ -29,6 +29,8 @@ public enum TunerPhase: UInt32, Sendable, BitwiseCopyable, CaseIterable {
     case resting = 5
     /// The incumbent serves all, whatever comes.
     case frozen = 6
+    /// Another router's incumbent serves all; nothing is tried here.
+    case following = 7
 
     public var name: StaticString {
         switch self {
@@ -39,6 +41,7 @@ public enum TunerPhase: UInt32, Sendable, BitwiseCopyable, CaseIterable {
         case .checking: "checking"
         case .resting: "resting"
         case .frozen: "frozen"
+        case .following: "following"
         }
     }
 }
@@ -57,6 +60,14 @@ public struct TunerCounts: Equatable, Sendable, BitwiseCopyable {
     public var rolledBack: UInt64 = 0
     /// Incumbents that did not stand up to home any more.
     public var wentHome: UInt64 = 0
+}
+
+/// A weight that a tuner has found.
+public struct TunedWeight: Equatable, Sendable, BitwiseCopyable {
+    public var knob: Knob
+    public var value: Double
+
+    public init(_ knob: Knob, _ value: Double) { (self.knob, self.value) = (knob, value) }
 }
 
 public struct TunerStatus: Sendable, BitwiseCopyable {

@@ -33,7 +33,7 @@ struct SharingDocument: Encodable {
         let figures = sharing.figures
         nats = sharing.configuration.servers
         group = sharing.configuration.group
-        proxy = String(sharing.proxy, radix: 16)
+        proxy = sharing.name
         (connected, trouble) = (figures.isConnected, OrNull(figures.trouble.isEmpty ? nil : figures.trouble))
         (siblings, catchUpMs) = (figures.siblings, OrNull(figures.catchUpMs.map(rounded)))
         (promptsTold, promptsHeard, promptsLost) = (figures.promptsTold, figures.promptsHeard, figures.promptsLost)

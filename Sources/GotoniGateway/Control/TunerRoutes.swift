@@ -8,14 +8,8 @@ extension ControlRoutes {
         [
             "\(prefix)/tune/start": ["POST": { routes, request in try routes.startTuner(request) }],
             "\(prefix)/tune/status": ["GET": { routes, _ in try routes.json(routes.tuner()) }],
-            "\(prefix)/tune/freeze": [
-                "POST": { routes, _ in try routes.orderTuner { (router) throws(RouterError) in router.freezeTuner() } }
-            ],
-            "\(prefix)/tune/rollback": [
-                "POST": { routes, _ in
-                    try routes.orderTuner { (router) throws(RouterError) in router.rollBackTuner() }
-                }
-            ],
+            "\(prefix)/tune/freeze": ["POST": { routes, _ in try routes.pull(.freeze) }],
+            "\(prefix)/tune/rollback": ["POST": { routes, _ in try routes.pull(.rollback) }],
         ]
     }
 
@@ -34,11 +28,33 @@ extension ControlRoutes {
             try refuseKeys(of: request, beyond: Limits.keys)
         }
         let (firstToken, interToken) = (wanted.ttft_ms, wanted.itl_ms)
+        // In a group one proxy tunes.
+        if let sharing = dispatcher.sharing, try hasTuner([.off, .following]), let why = sharing.refusesTuner() {
+            throw Problem.badRequest("tuner", why, status: 409)
+        }
         return try orderTuner { (router) throws(RouterError) in
             var settings = router.tunerStatus().settings
             settings.firstTokenLimit = firstToken ?? settings.firstTokenLimit
             settings.interTokenLimit = interToken ?? settings.interTokenLimit
             try router.startTuner(settings)
+        }
+    }
+
+    /// Stops trials here, and through the group those of the proxy that tunes: this one takes its place.
+    private func pull(_ brake: TunerBrake) throws -> LocalAnswer {
+        if let other = dispatcher.sharing?.tunerElsewhere, try hasTuner([.off]) {
+            throw Problem.badRequest(
+                "tuner", "proxy \(other) tunes, which is not followed here: freeze it or roll it back there",
+                status: 409)
+        }
+        let answer = try orderTuner { (router) throws(RouterError) in brake.pull(&router) }
+        dispatcher.sharing?.tell(.tuner(brake))
+        return answer
+    }
+
+    private func hasTuner(_ phases: Set<TunerPhase>) throws -> Bool {
+        try dispatcher.router.withRouter { (router) throws(RouterError) in
+            phases.contains(router.tunerStatus().phase)
         }
     }
 
@@ -49,7 +65,7 @@ extension ControlRoutes {
 
     private func tuner() throws -> TunerDocument {
         try dispatcher.router.withRouter { (router) throws(RouterError) in
-            TunerDocument(policy: router.policy, router.tunerStatus())
+            TunerDocument(policy: router.policy, router.tunerStatus(), dispatcher.sharing?.figures.tuner)
         }
     }
 }
@@ -62,6 +78,8 @@ struct TunerDocument: Encodable {
         var trial: Double
     }
     var phase: String
+    /// Of the proxies that share, the one that tunes or has tuned last; null: none, or this one is alone.
+    var tunedBy: OrNull<String>
     var policy: String
     var ttftLimitMs: Double
     var itlLimitMs: Double
@@ -80,9 +98,10 @@ struct TunerDocument: Encodable {
     var rolledBack: UInt64
     var wentHome: UInt64
 
-    init(policy: PolicyID, _ status: TunerStatus) {
+    init(policy: PolicyID, _ status: TunerStatus, _ shared: SharedTuner?) {
         let counts = status.counts
         phase = "\(status.phase.name)"
+        tunedBy = OrNull(shared?.proxy)
         self.policy = "\(policy.name)"
         ttftLimitMs = status.settings.firstTokenLimit
         itlLimitMs = status.settings.interTokenLimit

@@ -8,6 +8,7 @@ import NIOConcurrencyHelpers
 //
 //     servers.NAME   {"url": "http://10.0.0.2:30000", "draining": false}
 //     policy         {"policy": "gorgo", "knobs": {"ms_per_token": 0.1}}    as far as operators have set it at run time
+//     tuner          {"proxy": "9f1c", "phase": "on", …}                    who tunes, and what it has found (`SharedTuner`)
 //
 // The bucket decides: a proxy adds to it the servers that it was started with and that the bucket has never known, and
 // follows it in all else.
@@ -30,10 +31,12 @@ enum SharedChange: Sendable {
     case removed(String)
     case policy(PolicyID)
     case knobs([String: Double])
+    case tuner(TunerBrake)
 }
 
 enum SharedKey {
     static let policy = "policy"
+    static let tuner = "tuner"
     private static let servers = "servers."
 
     /// Keys may hold letters, digits, `-` and `_`; what else is in a name is written as = and two hexadecimal digits.
@@ -62,16 +65,23 @@ struct SharedGroup {
     private var unwritten: [String: [UInt8]?] = [:]
     /// Of this watch.
     private var seen: Set<String> = []
+    private var isComplete = false
     private var draining: Set<String> = []
     private var policy = SharedPolicy()
+    private(set) var tuner: GroupTuner
 
-    init(_ gateway: Gateway, logger: Logger) {
+    /// `proxy`: this one's name.
+    init(_ gateway: Gateway, proxy: String, logger: Logger) {
         self.gateway = gateway
         self.logger = logger
+        tuner = GroupTuner(proxy: proxy)
     }
 
     /// A watch begins.
-    mutating func begin() { seen = [] }
+    mutating func begin() {
+        (seen, isComplete) = ([], false)
+        tuner.begin()
+    }
 
     mutating func note(_ changes: [SharedChange]) {
         for change in changes {
@@ -84,15 +94,30 @@ struct SharedGroup {
             case .knobs(let knobs):
                 policy.knobs.merge(knobs) { $1 }
                 put(SharedKey.policy, policy)
+            case .tuner(let brake):
+                var isBraked = false
+                withRouter { (router) throws(RouterError) in
+                    // Once more: another's weights may have come since it was pulled.
+                    brake.pull(&router)
+                    isBraked = router.tunerStatus().phase == .frozen
+                }
+                if isBraked { tuner.takeOver() }
             }
         }
     }
 
     private mutating func put(_ key: String, _ value: some Encodable) {
+        if let bytes = Self.bytes(value) { unwritten.updateValue(bytes, forKey: key) }
+    }
+
+    private static func bytes(_ value: some Encodable) -> [UInt8]? {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        guard let data = try? encoder.encode(value) else { return }
-        unwritten.updateValue(Array(data), forKey: key)
+        return (try? encoder.encode(value)).map(Array.init)
+    }
+
+    private func withRouter(_ body: (inout Router) throws(RouterError) -> Void) {
+        try? gateway.dispatcher.router.withRouter(body)
     }
 
     /// What cannot be written now stays to be written. Errors: of NATS.
@@ -103,18 +128,34 @@ struct SharedGroup {
         }
     }
 
+    /// Tells what the tuner has found, if it is this proxy that tunes. Errors: of NATS.
+    mutating func tellTuner(to bucket: NATSBucket) throws(NATSError) {
+        // Before, another may be there that has not been heard of.
+        guard isComplete else { return }
+        var status: TunerStatus?
+        withRouter { (router) throws(RouterError) in status = router.tunerStatus() }
+        guard let status, let news = tuner.news(status), let bytes = Self.bytes(news) else { return }
+        if let revision = try bucket.put(SharedKey.tuner, bytes, after: tuner.revision) {
+            tuner.wrote(news, revision: revision)
+        }
+    }
+
     mutating func apply(_ event: NATSWatch.Event) {
         switch event {
         case .complete:
+            isComplete = true
             for server in gateway.dispatcher.fleet.all where !seen.contains(SharedKey.server(server.name)) {
                 put(SharedKey.server(server.name), SharedServer(url: "\(server.url)"))
             }
-        case .changed(let key, let value):
+        case .changed(let key, let value, let revision):
             // What is still to be written comes later than this.
             guard unwritten[key] == nil else { return }
             seen.insert(key)
             if key == SharedKey.policy {
                 follow(policy: value)
+                followTuner()
+            } else if key == SharedKey.tuner {
+                follow(tuner: value, revision)
             } else if let name = SharedKey.server(ofKey: key) {
                 follow(name, value)
             }
@@ -167,6 +208,33 @@ struct SharedGroup {
             }
         } catch {
             logger.warning("the group's policy cannot be used", metadata: ["why": "\(error)"])
+        }
+    }
+
+    private mutating func follow(tuner value: [UInt8]?, _ revision: UInt64) {
+        let before = tuner.leader?.proxy
+        let told = value.flatMap { try? JSONDecoder().decode(SharedTuner.self, from: Data($0)) }
+        guard tuner.hear(told, revision: revision) else { return }
+        if value != nil, told == nil { return refuse(SharedKey.tuner) }
+        guard told != nil else {
+            return withRouter { (router) throws(RouterError) in
+                if router.tunerStatus().phase == .following { router.stopTuner() }
+            }
+        }
+        if let leader = tuner.leader, leader.proxy != before, leader.phase != .off {
+            logger.notice("another proxy tunes for the group", metadata: ["proxy": "\(leader.proxy)"])
+        }
+        followTuner()
+    }
+
+    private func followTuner() {
+        guard let leader = tuner.leader else { return }
+        do {
+            try gateway.dispatcher.router.withRouter { (router) throws(RouterError) in try leader.lead(&router) }
+        } catch {
+            logger.notice(
+                "the group's tuner is not followed: its weights are not for those that are set here",
+                metadata: ["proxy": "\(leader.proxy)", "why": "\(error.text)"])
         }
     }
 

@@ -55,6 +55,7 @@ final class Sharing: Sendable {
     let configuration: SharingConfiguration
     /// Another one after every start.
     let proxy: UInt64
+    var name: String { String(proxy, radix: 16) }
     private let thread = NIOThreadPool(numberOfThreads: 1)
     private let inbox = NIOLockedValueBox(Inbox())
 
@@ -107,6 +108,24 @@ final class Sharing: Sendable {
         inbox.withLockedValue { if $0.mail.changes.count < Self.mostChanges { $0.mail.changes.append(change) } }
     }
 
+    /// Why no tuner may be started here now; nil: it may.
+    func refusesTuner() -> String? {
+        let figures = figures
+        guard figures.isConnected else {
+            return "NATS cannot be reached: whether another proxy of group \(configuration.group) tunes is not known"
+        }
+        return tunerElsewhere.map {
+            "proxy \($0) tunes for group \(configuration.group): start it there, or freeze it first, here or there"
+        }
+    }
+
+    /// The name of another proxy that tunes now and was heard lately.
+    var tunerElsewhere: String? {
+        let figures = figures
+        guard let tuner = figures.tuner, tuner.phase == .on, tuner.proxy != name, figures.hearsTuner else { return nil }
+        return tuner.proxy
+    }
+
     /// Servers and policy of `gateway` follow the group's from now on.
     func start(_ gateway: Gateway, logger: Logger) {
         thread.start()
@@ -142,6 +161,9 @@ struct SharingFigures: Equatable, Sendable {
     var trouble = ""
     /// Other proxies that were heard lately.
     var siblings = 0
+    /// The group's, as far as it is known; and whether the proxy that tunes was heard lately, or may not have had time to be.
+    var tuner: SharedTuner?
+    var hearsTuner = false
     /// Milliseconds from the first connection until what the stream held was applied; nil: not yet.
     var catchUpMs: Double?
     /// Messages and their bytes, without NATS around them.

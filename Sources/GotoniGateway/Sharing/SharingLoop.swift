@@ -9,7 +9,7 @@ import NIOCore
 ///
 ///     gotoni.GROUP.prompts   a stream, which keeps the last of them: who joins reads it from its beginning (`SiblingPrompts`)
 ///     gotoni.GROUP.loads     messages that nobody keeps (`SiblingLoads`)
-///     gotoni-GROUP           a key-value bucket: servers, policy (`SharedServer`, `SharedPolicy`)
+///     gotoni-GROUP           a key-value bucket: servers, policy, tuner (`SharedServer`, `SharedPolicy`, `SharedTuner`)
 ///
 /// Whatever cannot be had is done without: this proxy goes on with what it knows, and shares again when NATS is back.
 final class SharingLoop {
@@ -41,6 +41,7 @@ final class SharingLoop {
     /// What a connection has given.
     private struct Links {
         var reconnects: UInt64
+        var began: Nanoseconds
         var prompts: NATSSubscription
         var loads: NATSSubscription
         var bucket: NATSBucket
@@ -70,7 +71,7 @@ final class SharingLoop {
         self.logger = logger
         configuration = sharing.configuration
         dispatcher = gateway.dispatcher
-        group = SharedGroup(gateway, logger: logger)
+        group = SharedGroup(gateway, proxy: sharing.name, logger: logger)
     }
 
     /// Tells and hears what there is; waits a moment if there is nothing.
@@ -126,7 +127,7 @@ final class SharingLoop {
         var options = NATSOptions(url: configuration.url)
         (options.credentials, options.authority) = (configuration.credentials, configuration.authority)
         (options.certificate, options.key) = (configuration.certificate, configuration.key)
-        options.name = "gotoni-proxy \(String(sharing.proxy, radix: 16))"
+        options.name = "gotoni-proxy \(sharing.name)"
         let made = try NATSConnection(options, timeout: Self.connectTimeout)
         connection = made
         return made
@@ -151,8 +152,8 @@ final class SharingLoop {
         log.tellAnew()
         (toldLoads, toldLoadsTime) = ([:], nil)
         return Links(
-            reconnects: reconnects, prompts: prompts, loads: loads, bucket: bucket, watch: watch, last: last,
-            droppedBefore: Int(figures.dropped))
+            reconnects: reconnects, began: now, prompts: prompts, loads: loads, bucket: bucket, watch: watch,
+            last: last, droppedBefore: Int(figures.dropped))
     }
 
     // MARK: Telling
@@ -296,8 +297,16 @@ final class SharingLoop {
         if let watchedAt, now.since(watchedAt) < Self.betweenLooks { return }
         watchedAt = now
         for _ in 0..<Self.mostPerTurn {
-            guard let event = try links.watch.next(timeout: 1) else { return }
+            guard let event = try links.watch.next(timeout: 1) else { return try tellTuner(links, now: now) }
             group.apply(event)
         }
+    }
+
+    private func tellTuner(_ links: Links, now: Nanoseconds) throws(NATSError) {
+        try group.tellTuner(to: links.bucket)
+        figures.tuner = group.tuner.held
+        let proxy = figures.tuner.flatMap { UInt64($0.proxy, radix: 16) }
+        figures.hearsTuner =
+            now.since(links.began) < Siblings.silent || proxy.map { siblings.isThere($0, now: now) } ?? false
     }
 }

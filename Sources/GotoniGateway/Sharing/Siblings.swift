@@ -18,13 +18,15 @@ struct Siblings: Equatable {
         var loads: [UInt64: Load] = [:]
         var loadsHeard: Nanoseconds?
         var heard: Nanoseconds
+
+        func isThere(now: Nanoseconds) -> Bool { loadsHeard.map { now.since($0) < Siblings.silent } ?? false }
     }
     private var byID: [UInt64: Sibling] = [:]
 
     /// Proxies that are there.
-    func count(now: Nanoseconds) -> Int {
-        byID.values.count { $0.loadsHeard.map { now.since($0) < Self.silent } ?? false }
-    }
+    func count(now: Nanoseconds) -> Int { byID.values.count { $0.isThere(now: now) } }
+
+    func isThere(_ proxy: UInt64, now: Nanoseconds) -> Bool { byID[proxy]?.isThere(now: now) ?? false }
 
     /// Errors: those of the messages.
     mutating func hear(loads bytes: inout ByteBuffer, now: Nanoseconds) throws(MeshError) {

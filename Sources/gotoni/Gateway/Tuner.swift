@@ -15,6 +15,8 @@ enum TunerOrder: String, CaseIterable, ExpressibleByArgument {
           status     what it does, and what it has found
           freeze     keep the weights of now
           rollback   back to the weights that were set, and freeze
+        Of proxies that share over NATS one tunes and the others follow; freeze and rollback at any of them hold for all. When
+        the one that tunes is gone its weights stay, until another is started.
         """
 }
 
@@ -46,6 +48,8 @@ struct TunerAnswer: Decodable {
         var trial: Double
     }
     var phase: String
+    /// Nil: no proxies share, or it is older than this.
+    var tunedBy: String?
     var policy: String
     var ttftLimitMs: Double
     var itlLimitMs: Double
@@ -74,7 +78,8 @@ struct TunerAnswer: Decodable {
 
     var text: String {
         var facts = Facts()
-        facts.add("Tuner", phase == "off" ? "off; it is begun with start" : "\(phase) (\(policy))")
+        let leader = phase == "following" ? tunedBy.map { " \($0)" } ?? "" : ""
+        facts.add("Tuner", phase == "off" ? "off; it is begun with start" : "\(phase)\(leader) (\(policy))")
         guard phase != "off" else { return facts.lines.joined(separator: "\n") }
         facts.add("Good", "first token within \(ttftLimitMs.text(0)) ms, tokens within \(itlLimitMs.text(0)) ms")
         facts.add("Goodput", "\(goodput?.text(3) ?? "-") of the last thousand requests; \(ended) in all")

@@ -336,7 +336,7 @@ class KnobInfo:
         return read(cls, row, name=row.name.decode(), unit=row.unit.decode(), meaning=row.meaning.decode())
 
 
-TunerPhase = Literal["off", "warming", "comparing", "confirming", "checking", "resting", "frozen"]
+TunerPhase = Literal["off", "warming", "comparing", "confirming", "checking", "resting", "frozen", "following"]
 TUNER_PHASES: tuple[TunerPhase, ...] = get_args(TunerPhase)
 
 
