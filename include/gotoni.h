@@ -195,7 +195,7 @@ typedef struct gotoni_server_info {
     uint64_t running_requests;      /* first token seen, not finished: ours */
     uint64_t queued_tokens;         /* prompt tokens of the queued requests */
     uint64_t running_tokens;        /* prompt tokens of the running requests */
-    uint64_t foreign_queued_requests;  /* what its metrics report beyond ours, from other routers */
+    uint64_t foreign_queued_requests;  /* of other routers: what its metrics report beyond ours, or what they say */
     uint64_t foreign_running_requests;
     uint64_t foreign_queued_tokens;
     uint64_t foreign_running_tokens;
@@ -420,6 +420,25 @@ typedef struct gotoni_metrics {
 gotoni_status gotoni_observe_metrics(gotoni_router *router, uint64_t id, const gotoni_metrics *metrics,
                                      uint64_t now_ns);
 
+/* Requests at one server, and their prompt tokens, each up to 2^40; all 0: nothing. Those of a router stand in its
+ * gotoni_server_info under the same names. */
+typedef struct gotoni_load {
+    uint32_t struct_size;
+    uint32_t reserved;            /* 0 */
+    uint64_t queued_requests;     /* routed, first token not seen */
+    uint64_t running_requests;    /* first token seen, not finished */
+    uint64_t queued_tokens;
+    uint64_t running_tokens;
+    uint64_t owed_tokens;         /* of queued_tokens, those not believed cached: prefill still to be done */
+} gotoni_load;
+
+/* What other routers say that they have at this server, all together: for gateways that tell each other. It replaces what
+ * was said before and counts as foreign load until metrics_ttl_ms later; where the metrics report more beyond our own,
+ * theirs counts, for both see the same requests. Leave out of the sum who has fallen silent, and say all zeros when nobody
+ * is left: that nothing is there is known then, which is not unknown.
+ * Errors: ARGUMENT, UNKNOWN_SERVER, RANGE (more owed than queued tokens). */
+gotoni_status gotoni_observe_others(gotoni_router *router, uint64_t id, const gotoni_load *load, uint64_t now_ns);
+
 /* The engine reported how many prompt tokens of this ticket's request it found cached (`cached_tokens` of an
  * OpenAI-style usage). Call it before gotoni_finish. If the router believed more, it trims that server's
  * claim on everything behind the reported point, then notes this prompt itself as cached.
@@ -640,6 +659,14 @@ typedef struct gotoni_tuned_weight {
 /* Begins at home, or goes on from where it was frozen. Limits are in milliseconds, from 1 to 3,600,000: from being routed to
  * the first token, and between tokens from then on. Errors: ARGUMENT, RANGE, UNTUNABLE. */
 gotoni_status gotoni_tune_start(gotoni_router *router, double first_token_limit_ms, double inter_token_limit_ms);
+
+/* Serves with what another router's tuner has found, and tries nothing here: of several routers for the same servers one tunes, the
+ * others follow. `weights` are as gotoni_tune_weights of that one gives them; their incumbents count, within a factor of 16 of
+ * what is set here, which stays home. It ends with a start, which goes on from them, a rollback, or when the policy or one of its
+ * weights is set. Errors: ARGUMENT, RANGE (also a weight that is not above 0), UNKNOWN_KNOB, UNTUNABLE (also a weight that is not
+ * tuned here). */
+gotoni_status gotoni_tune_follow(gotoni_router *router, double first_token_limit_ms, double inter_token_limit_ms,
+                                 const gotoni_tuned_weight *weights, size_t count);
 
 /* The incumbent serves all from now on, until the tuner is started again. Errors: ARGUMENT. */
 gotoni_status gotoni_tune_freeze(gotoni_router *router);

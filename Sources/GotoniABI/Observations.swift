@@ -18,6 +18,15 @@ internal import GotoniCore
     }
 }
 
+@c @implementation public func gotoni_observe_others(
+    _ handle: OpaquePointer?, _ id: UInt64, _ load: UnsafePointer<gotoni_load>?, _ now: UInt64
+) -> gotoni_status {
+    locked(handle) { (router) throws(RouterError) in
+        let load = try Load(try read(load, gotoni_load()))
+        try router.observeOthers(ServerID(id), load, now: Nanoseconds(now))
+    }
+}
+
 @c @implementation public func gotoni_observe_cached_tokens(
     _ handle: OpaquePointer?, _ ticket: UInt64, _ cached: UInt64, _ now: UInt64
 ) -> gotoni_status {
@@ -65,6 +74,19 @@ internal import GotoniCore
     _ handle: OpaquePointer?, _ id: UInt64, _ now: UInt64
 ) -> gotoni_status {
     gotoni_prefix_clear_server(handle, id, now)
+}
+
+extension Load {
+    /// Errors: argument (what is reserved is not 0).
+    init(_ load: gotoni_load) throws(RouterError) {
+        guard load.reserved == 0 else { throw .argument }
+        self.init()
+        queuedRequests = load.queued_requests
+        runningRequests = load.running_requests
+        queuedTokens = load.queued_tokens
+        runningTokens = load.running_tokens
+        owedTokens = load.owed_tokens
+    }
 }
 
 extension EngineMetrics {

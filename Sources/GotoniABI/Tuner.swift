@@ -5,10 +5,30 @@ internal import GotoniCore
     _ handle: OpaquePointer?, _ firstTokenLimit: Double, _ interTokenLimit: Double
 ) -> gotoni_status {
     locked(handle) { (router) throws(RouterError) in
-        var settings = TunerSettings()
-        settings.firstTokenLimit = firstTokenLimit
-        settings.interTokenLimit = interTokenLimit
-        try router.startTuner(settings)
+        try router.startTuner(TunerSettings(firstTokenLimit, interTokenLimit))
+    }
+}
+
+/// More are not tuned by any policy.
+private let mostWeights = 4
+
+@c @implementation public func gotoni_tune_follow(
+    _ handle: OpaquePointer?, _ firstTokenLimit: Double, _ interTokenLimit: Double,
+    _ weights: UnsafePointer<gotoni_tuned_weight>?, _ count: Int
+) -> gotoni_status {
+    locked(handle) { (router) throws(RouterError) in
+        guard count >= 0, count <= mostWeights else { throw .range }
+        let first = try elements(weights, count).baseAddress
+        let size = try first.map { (first) throws(RouterError) in try structSize(first) } ?? 0
+        var found = InlineArray<4, TunedWeight>(repeating: TunedWeight(.rttWeight, 0))
+        for i in 0..<count {
+            guard let rows = UnsafeRawPointer(first) else { break }
+            let weight = read(rows + i * size, size: size, gotoni_tuned_weight())
+            guard let knob = Knob(rawValue: weight.knob) else { throw .unknownKnob }
+            found[i] = TunedWeight(knob, weight.incumbent)
+        }
+        let named = found.span
+        try router.followTuner(TunerSettings(firstTokenLimit, interTokenLimit), named.extracting(first: count))
     }
 }
 
@@ -43,6 +63,14 @@ internal import GotoniCore
         for i in 0..<status.weightCount {
             write(gotoni_tuned_weight(status.weights[i]), to: rows + i * size, size: size)
         }
+    }
+}
+
+extension TunerSettings {
+    init(_ firstTokenLimit: Double, _ interTokenLimit: Double) {
+        self.init()
+        self.firstTokenLimit = firstTokenLimit
+        self.interTokenLimit = interTokenLimit
     }
 }
 

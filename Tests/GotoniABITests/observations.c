@@ -157,6 +157,83 @@ static void a_server_that_never_reported_gets_the_mean_of_the_others(void) {
     end(router);
 }
 
+/* ----- what other routers say ----- */
+
+static void what_others_say_is_foreign_until_it_is_old_or_they_say_nothing(void) {
+    gotoni_router *router = router_with(2);
+    gotoni_load load = { .struct_size = sizeof load, .queued_requests = 2, .running_requests = 3, .queued_tokens = 900,
+                         .running_tokens = 1200, .owed_tokens = 500 };
+    OK(gotoni_observe_others(router, 1, &load, 0));
+    gotoni_server_info info = info_of(router, 1, 0);
+    EQUAL(info.metrics_known, 1);
+    EQUAL(info.foreign_queued_requests, 2);
+    EQUAL(info.foreign_running_requests, 3);
+    EQUAL(info.foreign_queued_tokens, 900);
+    EQUAL(info.foreign_running_tokens, 1200);
+    EQUAL(info_of(router, 2, 0).metrics_known, 0);
+    gotoni_request request = request_of(NULL, 0);
+    gotoni_candidate rows[2] = { { .struct_size = sizeof *rows } };
+    size_t count = 0;
+    OK(gotoni_explain(router, &request, 0, rows, 2, &count, NULL));
+    for (size_t i = 0; i < count; i += 1)
+        if (rows[i].server == 1) EQUAL(rows[i].owed_tokens, 500);
+    load = (gotoni_load) { .struct_size = sizeof load };
+    OK(gotoni_observe_others(router, 1, &load, SECOND)); /* known, and nothing: not unknown */
+    EQUAL(info_of(router, 1, SECOND).metrics_known, 1);
+    EQUAL(info_of(router, 1, SECOND).foreign_queued_requests, 0);
+    EQUAL(info_of(router, 1, SECOND + 5001 * MILLISECOND).metrics_known, 0);
+    end(router);
+}
+
+static void what_others_say_and_what_metrics_report_are_not_added(void) {
+    gotoni_router *router = router_with(1);
+    gotoni_load load = { .struct_size = sizeof load, .running_requests = 3, .running_tokens = 1200 };
+    gotoni_metrics metrics = { .struct_size = sizeof metrics,
+                               .known = GOTONI_METRIC_RUNNING_REQUESTS | GOTONI_METRIC_RUNNING_TOKENS,
+                               .running_requests = 5, .running_tokens = 1000 };
+    OK(gotoni_observe_others(router, 1, &load, 0));
+    OK(gotoni_observe_metrics(router, 1, &metrics, 0));
+    EQUAL(info_of(router, 1, 0).foreign_running_requests, 5);
+    EQUAL(info_of(router, 1, 0).foreign_running_tokens, 1200);
+    end(router);
+}
+
+static void wrong_loads_of_others_are_refused(void) {
+    gotoni_router *router = router_with(1);
+    gotoni_load load = { .struct_size = sizeof load, .queued_tokens = 10, .owed_tokens = 10 };
+    STATUS(gotoni_observe_others(NULL, 1, &load, 0), GOTONI_E_ARGUMENT);
+    STATUS(gotoni_observe_others(router, 1, NULL, 0), GOTONI_E_ARGUMENT);
+    STATUS(gotoni_observe_others(router, 2, &load, 0), GOTONI_E_UNKNOWN_SERVER);
+    load.owed_tokens = 11;
+    STATUS(gotoni_observe_others(router, 1, &load, 0), GOTONI_E_RANGE);
+    load.queued_tokens = (1ULL << 40) + 1;
+    STATUS(gotoni_observe_others(router, 1, &load, 0), GOTONI_E_RANGE);
+    load.queued_tokens = 1ULL << 40;
+    load.reserved = 1;
+    STATUS(gotoni_observe_others(router, 1, &load, 0), GOTONI_E_ARGUMENT);
+    load.reserved = 0;
+    load.struct_size = 7;
+    STATUS(gotoni_observe_others(router, 1, &load, 0), GOTONI_E_ARGUMENT);
+    EQUAL(info_of(router, 1, 0).metrics_known, 0);
+    load.struct_size = sizeof load;
+    OK(gotoni_observe_others(router, 1, &load, 0));
+    end(router);
+}
+
+static void an_older_and_a_newer_callers_load_are_accepted(void) {
+    gotoni_router *router = router_with(1);
+    struct { gotoni_load known; unsigned char newer[24]; } load;
+    memset(&load, CANARY, sizeof load);
+    load.known = (gotoni_load) { .struct_size = offsetof(gotoni_load, queued_tokens), .queued_requests = 4, .queued_tokens = 99 };
+    OK(gotoni_observe_others(router, 1, &load.known, 0));
+    EQUAL(info_of(router, 1, 0).foreign_queued_requests, 4);
+    EQUAL(info_of(router, 1, 0).foreign_queued_tokens, 0);
+    load.known.struct_size = sizeof load;
+    OK(gotoni_observe_others(router, 1, &load.known, 0));
+    EQUAL(info_of(router, 1, 0).foreign_queued_tokens, 99);
+    end(router);
+}
+
 static void an_engine_can_report_its_cache_size(void) {
     gotoni_router *router = router_with(1);
     uint32_t tokens[64];
@@ -507,6 +584,10 @@ int main(void) {
     TEST(foreign_requests_of_unknown_size_count_with_the_prior);
     TEST(metrics_count_only_for_their_time);
     TEST(a_server_that_never_reported_gets_the_mean_of_the_others);
+    TEST(what_others_say_is_foreign_until_it_is_old_or_they_say_nothing);
+    TEST(what_others_say_and_what_metrics_report_are_not_added);
+    TEST(wrong_loads_of_others_are_refused);
+    TEST(an_older_and_a_newer_callers_load_are_accepted);
     TEST(an_engine_can_report_its_cache_size);
     TEST(a_restart_of_the_engine_empties_its_prefixes);
     TEST(zero_is_an_incarnation_like_any_other);

@@ -117,11 +117,72 @@ static void what_is_better_is_accepted_and_rolled_back_on_order(void) {
     end(router);
 }
 
+static void what_another_has_found_is_followed_and_gone_on_from(void) {
+    gotoni_router *found = router_with(3), *router = router_with(3);
+    gotoni_tuned_weight weights[4] = { { .struct_size = sizeof *weights } }, here[4] = { { .struct_size = sizeof *here } };
+    size_t count = 0;
+    OK(gotoni_tune_start(found, 1000, 50));
+    for (uint64_t i = 1; i <= 20000 && status_of(found).accepted == 0; i += 1) serve(found, i, 1500, 100);
+    OK(gotoni_tune_weights(found, weights, 4, &count));
+    OK(gotoni_tune_follow(router, 1000, 50, weights, count));
+    EQUAL(status_of(router).phase, GOTONI_TUNER_FOLLOWING);
+    CHECK(status_of(router).first_token_limit_ms == 1000 && status_of(router).inter_token_limit_ms == 50);
+    OK(gotoni_tune_weights(router, here, 4, &count));
+    int changed = 0;
+    for (size_t i = 0; i < count; i += 1) {
+        CHECK(here[i].knob == weights[i].knob && here[i].home == weights[i].home);
+        CHECK(here[i].incumbent == weights[i].incumbent && here[i].trial == here[i].incumbent);
+        changed += here[i].incumbent != here[i].home;
+    }
+    CHECK(changed >= 1);
+    OK(gotoni_tune_start(router, 1000, 50));
+    OK(gotoni_tune_weights(router, here, 4, &count));
+    for (size_t i = 0; i < count; i += 1) CHECK(here[i].incumbent == weights[i].incumbent);
+    OK(gotoni_tune_rollback(router));
+    OK(gotoni_tune_follow(router, 1000, 50, NULL, 0)); /* none is named: all are as at home */
+    OK(gotoni_tune_weights(router, here, 4, &count));
+    for (size_t i = 0; i < count; i += 1) CHECK(here[i].incumbent == here[i].home);
+    OK(gotoni_knob_set(router, here[0].knob, 2));
+    EQUAL(status_of(router).phase, GOTONI_TUNER_OFF);
+    end(found);
+    end(router);
+}
+
+static void what_cannot_be_followed_is_refused(void) {
+    gotoni_router *router = router_with(1);
+    gotoni_tuned_weight weight = { .struct_size = sizeof weight, .knob = GOTONI_KNOB_RTT_WEIGHT, .incumbent = 2 };
+    gotoni_tuned_weight five[5] = { weight, weight, weight, weight, weight };
+    STATUS(gotoni_tune_follow(NULL, 1000, 50, &weight, 1), GOTONI_E_ARGUMENT);
+    STATUS(gotoni_tune_follow(router, 1000, 50, NULL, 1), GOTONI_E_ARGUMENT);
+    STATUS(gotoni_tune_follow(router, 0, 50, &weight, 1), GOTONI_E_RANGE);
+    STATUS(gotoni_tune_follow(router, 1000, NAN, &weight, 1), GOTONI_E_RANGE);
+    STATUS(gotoni_tune_follow(router, 1000, 50, five, 5), GOTONI_E_RANGE);
+    STATUS(gotoni_tune_follow(router, 1000, 50, five, (size_t)-1), GOTONI_E_RANGE);
+    const double wrong[] = { 0, -1, INFINITY, NAN };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i += 1) {
+        weight.incumbent = wrong[i];
+        STATUS(gotoni_tune_follow(router, 1000, 50, &weight, 1), GOTONI_E_RANGE);
+    }
+    weight.incumbent = 2;
+    weight.knob = 999;
+    STATUS(gotoni_tune_follow(router, 1000, 50, &weight, 1), GOTONI_E_UNKNOWN_KNOB);
+    weight.knob = GOTONI_KNOB_DECODE_WEIGHT;
+    STATUS(gotoni_tune_follow(router, 1000, 50, &weight, 1), GOTONI_E_UNTUNABLE);
+    weight.struct_size = 3;
+    STATUS(gotoni_tune_follow(router, 1000, 50, &weight, 1), GOTONI_E_ARGUMENT);
+    EQUAL(status_of(router).phase, GOTONI_TUNER_OFF);
+    OK(gotoni_policy_set(router, GOTONI_POLICY_RANDOM));
+    STATUS(gotoni_tune_follow(router, 1000, 50, NULL, 0), GOTONI_E_UNTUNABLE);
+    end(router);
+}
+
 int main(void) {
     for (uint32_t i = 0; i < 64; i += 1) tokens[i] = i;
     TEST(it_is_off_until_it_is_started_and_there_must_be_weights);
     TEST(wrong_arguments_are_refused);
     TEST(what_is_much_worse_is_ended_early_and_what_was_set_stays_in_force);
     TEST(what_is_better_is_accepted_and_rolled_back_on_order);
+    TEST(what_another_has_found_is_followed_and_gone_on_from);
+    TEST(what_cannot_be_followed_is_refused);
     return check_result();
 }

@@ -314,6 +314,20 @@ class gotoni_metrics(Structure):
 gotoni_observe_metrics = _function(
     "gotoni_observe_metrics", _status, _router, c_uint64, POINTER(gotoni_metrics), c_uint64
 )
+
+
+@_struct
+class gotoni_load(Structure):
+    struct_size: _u32
+    reserved: _u32
+    queued_requests: _u64
+    running_requests: _u64
+    queued_tokens: _u64
+    running_tokens: _u64
+    owed_tokens: _u64
+
+
+gotoni_observe_others = _function("gotoni_observe_others", _status, _router, c_uint64, POINTER(gotoni_load), c_uint64)
 gotoni_observe_cached_tokens = _function(
     "gotoni_observe_cached_tokens", _status, _router, c_uint64, c_uint64, c_uint64
 )
@@ -478,6 +492,9 @@ class gotoni_tuned_weight(Structure):
 
 
 gotoni_tune_start = _function("gotoni_tune_start", _status, _router, c_double, c_double)
+gotoni_tune_follow = _function(
+    "gotoni_tune_follow", _status, _router, c_double, c_double, POINTER(gotoni_tuned_weight), c_size_t
+)
 gotoni_tune_freeze = _function("gotoni_tune_freeze", _status, _router)
 gotoni_tune_rollback = _function("gotoni_tune_rollback", _status, _router)
 gotoni_tune_status = _function("gotoni_tune_status", _status, _router, POINTER(gotoni_tuner_status))

@@ -26,8 +26,10 @@ from ._abi import (
     gotoni_kv_stored,
     gotoni_kv_stored_event,
     gotoni_match,
+    gotoni_load,
     gotoni_metrics,
     gotoni_observe_metrics,
+    gotoni_observe_others,
     gotoni_observe_rtt,
     gotoni_policy_get,
     gotoni_policy_name,
@@ -292,6 +294,33 @@ class Router:
                 metrics.known |= bit
                 setattr(metrics, name, u64(value, name))
         self._call(gotoni_observe_metrics, _id(id), metrics, self._now(now_ns))
+
+    def observe_others(
+        self,
+        id: int,
+        *,
+        queued_requests: int = 0,
+        running_requests: int = 0,
+        queued_tokens: int = 0,
+        running_tokens: int = 0,
+        owed_tokens: int = 0,
+        now_ns: Optional[int] = None,
+    ) -> None:
+        """What other routers say that they have at this server, all together, as each one's `server(id)` tells it.
+
+        It replaces what was said before, and counts as long as metrics do; who has fallen silent is yours to leave out, and all
+        zeros say that nothing is there. `owed_tokens` are those of the queued that are not believed cached.
+        """
+        load = gotoni_load(sizeof(gotoni_load))
+        for name, value in (
+            ("queued_requests", queued_requests),
+            ("running_requests", running_requests),
+            ("queued_tokens", queued_tokens),
+            ("running_tokens", running_tokens),
+            ("owed_tokens", owed_tokens),
+        ):
+            setattr(load, name, u64(value, name))
+        self._call(gotoni_observe_others, _id(id), load, self._now(now_ns))
 
     def kv_stored(
         self,

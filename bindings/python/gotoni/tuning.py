@@ -60,12 +60,12 @@ class Knobs(Mapping[str, float]):
 
     def __getitem__(self, name: str) -> float:
         value = c_double()
-        self._router._call(gotoni_knob_get, _knob_number(name), byref(value))
+        self._router._call(gotoni_knob_get, knob_number(name), byref(value))
         return value.value
 
     def __setitem__(self, name: str, value: float) -> None:
         try:
-            self._router._call(gotoni_knob_set, _knob_number(name), value)
+            self._router._call(gotoni_knob_set, knob_number(name), value)
         except RangeError as error:
             info = knobs()[name]
             bounds = f"{info.minimum:g} to {info.maximum:g} {info.unit}".rstrip()
@@ -81,7 +81,7 @@ class Knobs(Mapping[str, float]):
         return f"Knobs({dict(self)})"
 
 
-def _knob_number(name: str) -> int:
+def knob_number(name: str) -> int:
     number = c_uint32()
     if status := gotoni_knob_from_name(_encoded(name), byref(number)):
         raise error_for(status, f"{name!r} is none of the knobs {', '.join(knobs())}")

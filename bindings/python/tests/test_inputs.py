@@ -153,6 +153,7 @@ def test_no_number_is_cut_silently(router: gotoni.Router, id: int) -> None:
         lambda: router.route([1], namespace=id),
         lambda: router.route([1], now_ns=id),
         lambda: router.observe_metrics(1, queued_tokens=id),
+        lambda: router.observe_others(1, queued_tokens=id),
         lambda: router.add_server(9, max_requests=id),
         lambda: gotoni.Router(block_tokens=2**32 + id),
     ):

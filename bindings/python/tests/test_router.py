@@ -216,6 +216,23 @@ def test_an_unknown_metric_is_not_zero(router: gotoni.Router) -> None:
     assert router.server(1).foreign_queued_tokens == 0
 
 
+def test_what_others_say_is_foreign_load(router: gotoni.Router) -> None:
+    other = gotoni.Router()
+    other.add_server(1)
+    ticket = other.route(range(160))
+    told = other.server(1)
+    router.observe_others(
+        1, queued_requests=told.queued_requests, queued_tokens=told.queued_tokens, owed_tokens=told.owed_tokens
+    )
+    info = router.server(1)
+    assert info.metrics_known and (info.foreign_queued_requests, info.foreign_queued_tokens) == (1, 160)
+    (row,) = (row for row in router.explain([1])[0] if row.server == 1)
+    assert row.owed_tokens == 160
+    ticket.finish("ok")
+    router.observe_others(1)
+    assert router.server(1).metrics_known and router.server(1).foreign_queued_requests == 0, "nothing is not unknown"
+
+
 def test_metrics_tell_capacity_and_restarts(router: gotoni.Router) -> None:
     router.observe_metrics(1, kv_capacity_tokens=4096, incarnation=1)
     assert router.server(1).kv_capacity_tokens == 4096
@@ -431,6 +448,28 @@ def test_the_tuner_is_started_frozen_and_rolled_back(router: gotoni.Router, cloc
     assert tuner.status().phase == "frozen"
     tuner.rollback()
     assert all(weight.home == weight.incumbent for weight in tuner.weights())
+
+
+def test_what_another_tuner_has_found_is_followed(router: gotoni.Router) -> None:
+    found = [gotoni.TunedWeight("rtt_weight", home=1, incumbent=2.5, trial=2.5)]
+    router.tuner.follow(found, first_token_limit_ms=700, inter_token_limit_ms=70)
+    status = router.tuner.status()
+    assert (status.phase, status.first_token_limit_ms, status.inter_token_limit_ms) == ("following", 700, 70)
+    weights = {weight.knob: weight for weight in router.tuner.weights()}
+    assert weights.pop("rtt_weight").incumbent == 2.5 and router.knobs["rtt_weight"] == 1
+    assert all(weight.incumbent == weight.home for weight in weights.values())
+    follower = gotoni.Router()
+    follower.tuner.follow(router.tuner.weights())
+    assert follower.tuner.weights() == router.tuner.weights()
+    with pytest.raises(gotoni.UnknownNameError):
+        router.tuner.follow([gotoni.TunedWeight("best", 1, 1, 1)])
+    with pytest.raises(gotoni.UntunableError):
+        router.tuner.follow([gotoni.TunedWeight("ms_per_token", 1, 1, 1)])
+    with pytest.raises(gotoni.RangeError):
+        router.tuner.follow([gotoni.TunedWeight("rtt_weight", 1, 0, 1)])
+    assert router.tuner.status().phase == "following", "what is refused changes nothing"
+    router.tuner.start()
+    assert router.tuner.weights()[0].incumbent == 2.5
 
 
 def test_what_has_no_weights_cannot_be_tuned(router: gotoni.Router) -> None:
