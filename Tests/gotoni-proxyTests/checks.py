@@ -14,6 +14,7 @@ import check_queue
 import check_requests
 import check_settings
 import check_sharing
+import check_slow_sibling
 import check_stopping
 import check_times
 import check_tls
@@ -36,6 +37,7 @@ MODULES = (
     check_tokens,
     check_kv_events,
     check_sharing,
+    check_slow_sibling,
     check_times,
     check_chaos,
 )

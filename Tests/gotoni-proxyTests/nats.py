@@ -9,8 +9,9 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from programs import until
 
@@ -64,6 +65,58 @@ class Nats:
                 data = connection.recv(4096)
                 assert data, heard
                 heard += data
+
+
+class Pipe:
+    """A way on loopback to a server's port, which can be stalled: then it takes nothing more, from either side."""
+
+    def __init__(self, port: int) -> None:
+        self.target = port
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.flows = threading.Event()
+        self.flows.set()
+        self.sockets: list[socket.socket] = [self.listener]
+        self.threads = [threading.Thread(target=self._accept)]
+        self.threads[0].start()
+
+    def stall(self) -> None:
+        self.flows.clear()
+
+    def flow(self) -> None:
+        self.flows.set()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                server = socket.socket()
+                # What it holds back is soon seen by who sends it.
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                server.connect(("127.0.0.1", self.target))
+                self.sockets += (client, server)
+                for source, target in ((client, server), (server, client)):
+                    self.threads.append(threading.Thread(target=self._pump, args=(source, target)))
+                    self.threads[-1].start()
+
+    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(4096):
+                self.flows.wait()
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def __enter__(self) -> Pipe:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flow()
+        for each in self.sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        for thread in self.threads:
+            thread.join()
 
 
 @contextmanager
