@@ -19,6 +19,12 @@ public struct NATSError: Error, Equatable, Sendable, CustomStringConvertible {
 
     public var description: String { detail }
 
+    /// The other side has ended the connection without a word. It refuses certificates so.
+    public var isBrokenOff: Bool {
+        code == NATS_IO_ERROR.rawValue || code == NATS_PROTOCOL_ERROR.rawValue
+            || code == NATS_CONNECTION_CLOSED.rawValue
+    }
+
     static func check(_ status: natsStatus, _ streamCode: jsErrCode = jsErrCode(0)) throws(NATSError) {
         if status != NATS_OK { throw NATSError(status, streamCode) }
     }

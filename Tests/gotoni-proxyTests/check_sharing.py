@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import pathlib
 import random
+import subprocess
+import tempfile
 import time
 from typing import Any
 
+import nats_credentials
 from nats import Nats, nats
 from programs import Engine, Proxy, started, until
 from wire import Raw, request
@@ -352,3 +357,71 @@ def secrets_of_nats_are_used_and_not_shown() -> None:
                 assert "3cret" not in each.ask("GET", "/proxy/status").text + each.words()
             assert _sharing(proxy)["nats"] == server.url
 
+
+
+@functools.cache
+def _certificate(name: str) -> tuple[str, str]:
+    """Self-signed, so an authority of its own; and its key."""
+    folder = pathlib.Path(tempfile.mkdtemp())
+    certificate, key = str(folder / "cert.pem"), str(folder / "key.pem")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1"
+    names = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]
+    subprocess.run([*command.split(), *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return certificate, key
+
+
+def nats_over_tls_is_spoken_with_whom_it_should_and_else_not() -> None:
+    """A server and a client that show each other certificates; and whoever is wrong in one thing says so, and serves."""
+    engine = Engine()
+    certificate, key = _certificate("localhost")
+    own, own_key = _certificate("gotoni")
+    other, other_key = _certificate("other")
+    options = ["--tls", "--tlscert", certificate, "--tlskey", key, "--tlsverify", "--tlscacert", own]
+    with nats(*options, "--user", "gotoni", "--pass", "s3cret") as server:
+        right = {
+            "GOTONI_NATS": f"tls://gotoni:s3cret@localhost:{server.port}",
+            "GOTONI_NATS_CA": certificate, "GOTONI_NATS_CERT": own, "GOTONI_NATS_KEY": own_key,
+        }  # fmt: skip
+        wrong = {
+            "self-signed certificate": {"GOTONI_NATS_CA": other},
+            "does not take our certificate": {"GOTONI_NATS_CERT": other, "GOTONI_NATS_KEY": other_key},
+            "uthorization": {"GOTONI_NATS": f"tls://gotoni:S3cret@localhost:{server.port}"},
+            # What is vouched for is localhost.
+            "mismatch": {"GOTONI_NATS": f"tls://gotoni:s3cret@127.0.0.1:{server.port}"},
+        }
+        servers = [f"a={engine.url}"]
+        proxies = [Proxy(servers=servers, environment=right) for _ in range(2)]
+        refused = {why: Proxy(servers=servers, environment=right | each) for why, each in wrong.items()}
+        nameless = {name: value for name, value in right.items() if name in ("GOTONI_NATS", "GOTONI_NATS_CA")}
+        refused["or wants one"] = Proxy(servers=servers, environment=nameless)
+        with started(engine, *proxies, *refused.values()):
+            _together(*proxies)
+            _send(proxies[0], _prompt(1))
+            _is_known(proxies[1], _prompt(1), {"a": 20 * BLOCK})
+            for why, each in refused.items():
+                until("it is told why not", lambda: why in (_sharing(each)["trouble"] or ""))
+                assert not _sharing(each)["connected"] and why in each.words(), each.words()
+                _send(each, _prompt(2))
+                assert each.words().count("nothing is shared") <= 4, "it says so again and again"
+            for each in (*proxies, *refused.values()):
+                assert "3cret" not in each.ask("GET", "/proxy/status").text + each.words()
+            assert _held(proxies[0], _prompt(2)) == {"a": 0}, "nobody else's prompts came in"
+
+
+def a_credentials_file_is_used() -> None:
+    engine = Engine()
+    with tempfile.TemporaryDirectory() as folder:
+        configuration, credentials, strange = nats_credentials.write(pathlib.Path(folder))
+        with nats("-c", str(configuration)) as server:
+            proxies = [_proxy(server, "--nats-credentials", str(credentials), servers=[f"a={engine.url}"]) for _ in range(2)]
+            refused = [
+                _proxy(server, servers=[f"a={engine.url}"]),
+                _proxy(server, "--nats-credentials", str(strange), servers=[f"a={engine.url}"]),
+            ]
+            with started(engine, *proxies, *refused):
+                _together(*proxies)
+                _send(proxies[0], _prompt(1))
+                _is_known(proxies[1], _prompt(1), {"a": 20 * BLOCK})
+                for each in refused:
+                    until("it is told why not", lambda each=each: "uthorization" in (_sharing(each)["trouble"] or ""))
+                    _send(each, _prompt(2))

@@ -32,6 +32,8 @@ final class SharingLoop {
     private var toldLoads: [UInt64: Load] = [:]
     private var toldLoadsTime: Nanoseconds?
     private var toldTime: Nanoseconds?
+    /// Troubles that were logged since there was none: the same ones come again and again.
+    private var complaints: Set<String> = []
     private var group: SharedGroup
     private var watchedAt: Nanoseconds?
     /// When the router was told of the others' loads, and whether that was of none.
@@ -60,6 +62,7 @@ final class SharingLoop {
     /// Of one turn, so that what is ours to tell does not wait.
     private static let mostPerTurn = 256
     private static let mostEmptied = 1_024
+    private static let mostComplaints = 16
     private static let waitMs: Int64 = 5
     private static let betweenLooks = Nanoseconds(milliseconds: 100)
     /// Messages that wait in libnats.
@@ -92,10 +95,13 @@ final class SharingLoop {
             let isBusy = try hearPrompts(links, now: now)
             try hearLoads(links, waits: !isBusy, now: now)
             observeOthers(now: now)
-            if !figures.trouble.isEmpty { logger.notice("NATS is there: what is known is shared") }
+            if !complaints.isEmpty { logger.notice("NATS is there: what is known is shared") }
+            complaints = []
             (figures.isConnected, figures.trouble, figures.reconnects) = (true, "", connection.reconnects)
         } catch {
-            stayAlone("\(error)", now: now)
+            let isRefused = connection == nil && error.isBrokenOff && configuration.url.contains("tls://")
+            stayAlone(
+                isRefused ? "\(error): NATS perhaps does not take our certificate, or wants one" : "\(error)", now: now)
         }
         figures.siblings = siblings.count(now: now)
     }
@@ -110,7 +116,7 @@ final class SharingLoop {
     }
 
     private func stayAlone(_ trouble: String, now: Nanoseconds) {
-        if figures.trouble != trouble {
+        if complaints.count < Self.mostComplaints, complaints.insert(trouble).inserted {
             logger.warning("nothing is shared with other proxies", metadata: ["why": "\(trouble)"])
         }
         (figures.isConnected, figures.trouble) = (false, trouble)
