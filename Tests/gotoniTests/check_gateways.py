@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from home import Home, folder, home
 from machines import machines
+from nats import nats
 from programs import Engine, Proxy, chat, fresh_text, started, until
 
 import nodes
@@ -109,6 +110,20 @@ def a_proxy_is_found_by_name_by_url_and_before_or_behind_the_subcommand() -> Non
         user.gotoni("proxy", "status", "--port", "0").ends(2, "from 1 to 65535")
         user.gotoni("proxy", "status", "--host=-x").ends(2, "is no host")
         user.gotoni("proxy", "status", "--remote=-oProxyCommand=x").ends(2, "is no machine")
+
+
+def whom_a_proxy_shares_with_and_follows_is_said() -> None:
+    engine = Engine()
+    with home() as user, nats() as server, started(engine):
+        one, two = (Proxy("--nats", server.url, servers=[f"a={engine.url}"]) for _ in range(2))
+        with started(one, two):
+            until("they hear each other", lambda: one.status()["sharing"]["siblings"] == two.status()["sharing"]["siblings"] == 1)
+            names = [each.status()["sharing"]["proxy"] for each in (one, two)]
+            user.gotoni("proxy", "status", "--port", one.port).ends(0, f"with 1 other proxies of gotoni, as {names[0]}")
+            user.gotoni("proxy", "tune", "start", "--port", one.port).ends(0, "warming (gorgo)")
+            until("it is followed", lambda: two.get("/proxy/tune/status")["phase"] == "following")
+            user.gotoni("proxy", "tune", "status", "--port", two.port).ends(0, f"following {names[0]} (gorgo)")
+            user.gotoni("proxy", "tune", "start", "--port", two.port).ends(1, f"proxy {names[0]} tunes for group gotoni")
 
 
 def what_a_proxy_does_is_changed() -> None:

@@ -70,6 +70,8 @@ struct StatusAnswer: Decodable {
 
     struct Sharing: Decodable {
         var group: String
+        /// Its name among them.
+        var proxy: String
         var trouble: String?
         var siblings: Int
         var bytesPerPrompt: Double?

@@ -107,7 +107,7 @@ struct ProxyStatus: AsyncParsableCommand {
                 facts.add(
                     "Shares",
                     sharing.trouble.map { "nothing now: \($0)" }
-                        ?? "with \(sharing.siblings) other proxies of \(sharing.group)\(told)")
+                        ?? "with \(sharing.siblings) other proxies of \(sharing.group), as \(sharing.proxy)\(told)")
             }
             let ttft = status.ttftMs
             facts.add(
