@@ -1,56 +1,47 @@
 import CNATS
 import Glibc
 
-/// How to reach NATS.
-public struct NATSOptions: Sendable, Equatable {
-    /// As `nats://[USER[:PASSWORD]@]HOST[:PORT]` or `tls://…`; several servers of one cluster by commas.
-    public var url: String
-    /// The connection's name, for NATS' own monitoring.
-    public var name = ""
-    /// A .creds file: a user's token and its key.
-    public var credentials: String?
-    /// PEM files. An authority for the server's certificate instead of the system's; our own certificate and its key.
-    public var authority: String?
-    public var certificate: String?
-    public var key: String?
-
-    public init(url: String) { self.url = url }
-}
-
 /// A connection that libnats makes anew by itself when it breaks. Any thread.
 public final class NATSConnection: @unchecked Sendable {
     let raw: OpaquePointer
     /// Waits until there is a connection, at most `timeout` milliseconds. Nothing is kept to be sent later while there is none.
-    public init(_ options: NATSOptions, timeout: Int64) throws(NATSError) {
+    ///
+    /// `url`: as `nats://[USER[:PASSWORD]@]HOST[:PORT]` or `tls://…`; several servers of one cluster by commas. `name`: for NATS'
+    /// own monitoring. `credentials`: a .creds file, a user's token and its key. The others are PEM files: an authority for the
+    /// server's certificate instead of the system's; our own certificate and its key.
+    public init(
+        _ url: String, name: String, credentials: String?, authority: String?, certificate: String?, key: String?,
+        timeout: Int64
+    ) throws(NATSError) {
         var created: OpaquePointer?
         try NATSError.check(natsOptions_Create(&created))
         defer { natsOptions_Destroy(created) }
-        try Self.set(options, timeout, created)
+        try Self.setServers(url, created)
+        try NATSError.check(natsOptions_SetName(created, name))
+        if let credentials {
+            try NATSError.check(natsOptions_SetUserCredentialsFromFiles(created, credentials, nil))
+        }
+        if let authority { try NATSError.check(natsOptions_LoadCATrustedCertificates(created, authority)) }
+        if let certificate, let key {
+            try NATSError.check(natsOptions_LoadCertificatesChain(created, certificate, key))
+        }
+        try NATSError.check(natsOptions_SetTimeout(created, timeout))
+        try Self.setHabits(created)
         var raw: OpaquePointer?
         try NATSError.check(natsConnection_Connect(&raw, created))
         guard let raw else { throw NATSError(NATS_NO_MEMORY) }
         self.raw = raw
     }
 
-    private static func set(
-        _ options: NATSOptions, _ timeout: Int64, _ created: OpaquePointer?
-    ) throws(NATSError) {
+    private static func setServers(_ url: String, _ created: OpaquePointer?) throws(NATSError) {
         var servers: [UnsafePointer<CChar>?] = []
-        let copies = options.url.split(separator: ",").map { strdup(String($0)) }
+        let copies = url.split(separator: ",").map { strdup(String($0)) }
         defer { for copy in copies { free(copy) } }
         for copy in copies { servers.append(UnsafePointer(copy)) }
         try NATSError.check(natsOptions_SetServers(created, &servers, Int32(servers.count)))
-        try NATSError.check(natsOptions_SetName(created, options.name))
-        if let file = options.credentials {
-            try NATSError.check(natsOptions_SetUserCredentialsFromFiles(created, file, nil))
-        }
-        if let file = options.authority {
-            try NATSError.check(natsOptions_LoadCATrustedCertificates(created, file))
-        }
-        if let certificate = options.certificate, let key = options.key {
-            try NATSError.check(natsOptions_LoadCertificatesChain(created, certificate, key))
-        }
-        try NATSError.check(natsOptions_SetTimeout(created, timeout))
+    }
+
+    private static func setHabits(_ created: OpaquePointer?) throws(NATSError) {
         // For ever, and soon.
         try NATSError.check(natsOptions_SetMaxReconnect(created, -1))
         try NATSError.check(natsOptions_SetReconnectWait(created, 250))

@@ -130,11 +130,10 @@ final class SharingLoop {
     /// The connection, also if it is broken now: libnats makes it anew.
     private func connected() throws(NATSError) -> NATSConnection {
         if let connection { return connection }
-        var options = NATSOptions(url: configuration.url)
-        (options.credentials, options.authority) = (configuration.credentials, configuration.authority)
-        (options.certificate, options.key) = (configuration.certificate, configuration.key)
-        options.name = "gotoni-proxy \(sharing.name)"
-        let made = try NATSConnection(options, timeout: Self.connectTimeout)
+        let made = try NATSConnection(
+            configuration.url, name: "gotoni-proxy \(sharing.name)", credentials: configuration.credentials,
+            authority: configuration.authority, certificate: configuration.certificate, key: configuration.key,
+            timeout: Self.connectTimeout)
         connection = made
         return made
     }
