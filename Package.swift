@@ -130,7 +130,7 @@ let package = Package(
                 .executableTarget(
                     name: "gotoni-proxy",
                     dependencies: [
-                        "GotoniGateway", "GotoniService",
+                        "GotoniService",
                         .product(name: "ArgumentParser", package: "swift-argument-parser"),
                     ], swiftSettings: settings),
                 .executableTarget(

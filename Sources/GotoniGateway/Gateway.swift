@@ -20,7 +20,7 @@ public final class Gateway: Sendable {
     let startTime = Clock.now()
 
     private struct State {
-        var listeners: [any Channel] = []
+        var listeners: [Listener] = []
         var watches: [UInt64: Task<Void, Never>] = [:]
         var maintenance: Task<Void, Never>?
         var publishing: Task<Void, Never>?
@@ -72,8 +72,13 @@ public final class Gateway: Sendable {
             }
         }
         let data = try await listen(configuration.listen, pipeline, isAdminOnly: false)
-        var admin: (any Channel)?
-        if let address = configuration.adminListen { admin = try await listen(address, isAdminOnly: true) }
+        var admin: Listener?
+        do {
+            if let address = configuration.adminListen { admin = try await listen(address, isAdminOnly: true) }
+        } catch {
+            await data.close()
+            throw error
+        }
         kvEvents?.start()
         dispatcher.sharing?.start(self, logger: logger)
         let maintenance = Task { await maintain() }
@@ -83,7 +88,7 @@ public final class Gateway: Sendable {
             state.maintenance = maintenance
             state.publishing = publishing
         }
-        return (Self.text(data), admin.map(Self.text))
+        return (data.address, admin?.address)
     }
 
     /// Lets requests finish, closes. `settle`: how long new connections are still accepted and idle ones stay open, for
@@ -111,9 +116,9 @@ public final class Gateway: Sendable {
         for (loop, context) in loops {
             try? await loop.submit { context.value.drain(settle: settle) }.get()
         }
-        if configuration.reusePort { for listener in listeners { await SharedPort.handOver(listener) } }
+        if configuration.reusePort { for listener in listeners { await SharedPort.handOver(listener.channel) } }
         try? await Task.sleep(nanoseconds: min(settle, configuration.drainTimeout).rawValue)
-        for listener in listeners { try? await listener.close().get() }
+        for listener in listeners { await listener.close() }
         // Peers have heard that we leave, and need not wait for more.
         dispatcher.mesh?.close()
         while Clock.now() < deadline, dispatcher.counters.connections.load(ordering: .acquiring) > 0 {
@@ -146,7 +151,7 @@ public final class Gateway: Sendable {
 
     private func listen(
         _ address: GatewayConfiguration.Address, _ pipeline: Pipeline? = nil, isAdminOnly: Bool
-    ) async throws -> any Channel {
+    ) async throws -> Listener {
         let settings = ConnectionSettings(
             dispatcher: dispatcher, control: ControlRoutes(gateway: self),
             access: AccessRules(
@@ -166,12 +171,6 @@ public final class Gateway: Sendable {
                     try channel.pipeline.syncOperations.addHandler(AcceptBackoffHandler())
                 }
             }
-            .serverChannelOption(.backlog, value: 1024)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .childChannelOption(.socketOption(.so_keepalive), value: 1)
-            .childChannelOption(.tcpOption(.init(rawValue: TCP_KEEPIDLE)), value: DeadPeer.idleSeconds)
-            .childChannelOption(.tcpOption(.init(rawValue: TCP_USER_TIMEOUT)), value: DeadPeer.unansweredMs)
             // Large bodies come in few reads, and one that comes in one is not copied.
             .childChannelOption(
                 .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 4096, maximum: 1 << 18)
@@ -192,15 +191,53 @@ public final class Gateway: Sendable {
                     try handlers.addHandler(ClientConnection(settings: settings, loop: context, now: now))
                 }
             }
-        if configuration.reusePort {
-            bootstrap = bootstrap.serverChannelOption(.socketOption(.init(rawValue: SO_REUSEPORT)), value: 1)
+        switch address {
+        case .tcp(let host, let port):
+            bootstrap =
+                bootstrap
+                .serverChannelOption(.backlog, value: 1024)
+                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+                .childChannelOption(.socketOption(.so_keepalive), value: 1)
+                .childChannelOption(.tcpOption(.init(rawValue: TCP_KEEPIDLE)), value: DeadPeer.idleSeconds)
+                .childChannelOption(.tcpOption(.init(rawValue: TCP_USER_TIMEOUT)), value: DeadPeer.unansweredMs)
+            if configuration.reusePort {
+                bootstrap = bootstrap.serverChannelOption(.socketOption(.init(rawValue: SO_REUSEPORT)), value: 1)
+            }
+            do {
+                let channel = try await bootstrap.bind(host: host, port: port).get()
+                if configuration.reusePort { await SharedPort.join(channel) }
+                return Listener(channel: channel, address: Self.text(channel))
+            } catch {
+                throw GatewayError("cannot listen on \(address): \(error)")
+            }
+        case .unix(let path):
+            guard !configuration.reusePort else {
+                throw GatewayError("cannot listen on \(address): a socket is not shared with --reuse-port")
+            }
+            let (descriptor, file) = try SocketFile.bind(path, mode: configuration.socketMode)
+            do {
+                let channel = try await bootstrap.withBoundSocket(descriptor).get()
+                SocketFile.lengthenBacklog(descriptor)
+                return Listener(channel: channel, file: file, address: "\(address)")
+            } catch {
+                file.remove()
+                throw GatewayError("cannot listen on \(address): \(error)")
+            }
         }
-        do {
-            let listener = try await bootstrap.bind(host: address.host, port: address.port).get()
-            if configuration.reusePort { await SharedPort.join(listener) }
-            return listener
-        } catch {
-            throw GatewayError("cannot listen on \(address): \(error)")
+    }
+
+    /// An open listener, and its file if it is a Unix socket.
+    private struct Listener {
+        var channel: any Channel
+        var file: SocketFile?
+        /// As it is told to users.
+        var address: SocketAddressText
+
+        func close() async {
+            // First: then it is ours still.
+            file?.remove()
+            try? await channel.close().get()
         }
     }
 

@@ -22,17 +22,24 @@ public struct GatewayConfiguration: Sendable {
         }
     }
 
-    /// Address and port; port 0: any free one.
-    public struct Address: Sendable, Equatable, CustomStringConvertible {
-        public var host: String
-        public var port: Int
-        public init(host: String, port: Int) {
-            self.host = host
-            self.port = port
-        }
+    /// Where it listens.
+    public enum Address: Sendable, Equatable, CustomStringConvertible {
+        /// Port 0: any free one.
+        case tcp(host: String, port: Int)
+        /// A Unix socket, for who may write to the file; see `socketMode`.
+        case unix(path: String)
 
-        /// `HOST:PORT`, `[IPv6]:PORT` or `:PORT` (all interfaces).
+        public init(host: String, port: Int) { self = .tcp(host: host, port: port) }
+
+        /// `HOST:PORT`, `[IPv6]:PORT`, `:PORT` (all interfaces) or `unix:/PATH` of at most 107 bytes, which is what the
+        /// system takes.
         public init?(_ text: String) {
+            if text.hasPrefix("unix:") {
+                let path = String(text.dropFirst(5))
+                guard path.hasPrefix("/"), path.utf8.count <= 107, !path.utf8.contains(0) else { return nil }
+                self = .unix(path: path)
+                return
+            }
             if text.hasPrefix(":") {
                 guard let port = Int(text.dropFirst()), (0...65_535).contains(port) else { return nil }
                 self.init(host: "0.0.0.0", port: port)
@@ -50,9 +57,17 @@ public struct GatewayConfiguration: Sendable {
             self.init(host: host, port: port)
         }
 
-        public var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+        public var description: String {
+            switch self {
+            case .tcp(let host, let port): host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+            case .unix(let path): "unix:\(path)"
+            }
+        }
+        /// Nil: it has none.
+        public var port: Int? { if case .tcp(_, let port) = self { port } else { nil } }
         /// Only this machine can reach it.
         public var isLoopback: Bool {
+            guard case .tcp(let host, let port) = self else { return true }
             // A name may begin with 127. and be anywhere.
             let isAddress = (try? SocketAddress(ipAddress: host, port: port)) != nil
             return isAddress ? host == "::1" || host.hasPrefix("127.") : host == "localhost"
@@ -61,6 +76,8 @@ public struct GatewayConfiguration: Sendable {
 
     // Where it listens.
     public var listen = Address(host: "127.0.0.1", port: 8000)
+    /// The rights of Unix sockets that it listens on.
+    public var socketMode: UInt32 = 0o600
     /// Control endpoints without a token, on loopback only; nil: none.
     public var adminListen: Address?
     public var tls: TLSFiles?

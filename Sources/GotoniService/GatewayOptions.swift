@@ -5,13 +5,18 @@ public import ArgumentParser
 public struct GatewayOptions: ParsableArguments {
     public init() {}
 
-    @Option(help: ArgumentHelp("Address of the data path.", valueName: "HOST:PORT"))
+    @Option(
+        help: ArgumentHelp(
+            "Address of the data path: a port, or a Unix socket.", valueName: "HOST:PORT|unix:PATH"))
     var listen: String?
+
+    @Option(help: ArgumentHelp("Rights of that socket's file: who may write to it may connect.", valueName: "OCTAL"))
+    var socketMode: String?
 
     @Option(
         help: ArgumentHelp(
             "Control endpoints on an address of their own: on loopback, or with GOTONI_ADMIN_TOKEN.",
-            valueName: "HOST:PORT"))
+            valueName: "HOST:PORT|unix:PATH"))
     var adminListen: String?
 
     @Option(help: ArgumentHelp("Prefill time of a token, in the cost.", valueName: "MS"))

@@ -63,9 +63,10 @@ public struct Service: Sendable {
         let pidFile = settings.pidFile
         if let pidFile { try PIDFile.write(pidFile) }
         defer { if let pidFile { PIDFile.remove(pidFile) } }
-        let scheme = settings.gateway.tls == nil ? "http" : "https"
-        StandardStream.output("\(name) listening on \(scheme)://\(addresses.data)\n")
-        if let admin = addresses.admin { StandardStream.output("\(name) admin on \(scheme)://\(admin)\n") }
+        let scheme = settings.gateway.tls == nil ? "http://" : "https://"
+        func url(_ address: String) -> String { address.hasPrefix("unix:") ? address : scheme + address }
+        StandardStream.output("\(name) listening on \(url(addresses.data))\n")
+        if let admin = addresses.admin { StandardStream.output("\(name) admin on \(url(admin))\n") }
         let signal = await signals.next()
         logger.notice("stopping", metadata: ["signal": "\(signal)"])
         Task {

@@ -171,7 +171,7 @@ public struct Setting: Sendable {
 
 extension Setting {
     /// A file that the connection to NATS needs.
-    public static func natsFile(
+    static func natsFile(
         _ key: String, _ path: any WritableKeyPath<SharingConfiguration, String?> & Sendable, _ given: String?
     ) -> Setting {
         Setting(
@@ -195,6 +195,10 @@ extension Settings {
             key: "admin-listen", flag: { $0.adminListen.map { [$0] } },
             set: { $0.gateway.adminListen = try Parse.address($1) },
             show: { $0.gateway.adminListen.map { ["\($0)"] } ?? [] }),
+        Setting(
+            key: "socket-mode", flag: { $0.socketMode.map { [$0] } },
+            set: { $0.gateway.socketMode = try Parse.mode($1) },
+            show: { [String($0.gateway.socketMode, radix: 8)] }),
         knob("ms-per-token", .msPerToken, { $0.msPerToken }),
         knob("running-cost-factor", .runningCostFactor, { $0.runningCostFactor }),
         Setting(
@@ -311,9 +315,17 @@ extension Settings {
 public enum Parse {
     static func address(_ text: String) throws -> GatewayConfiguration.Address {
         guard let address = GatewayConfiguration.Address(text) else {
-            throw ServiceError("\"\(text)\" is not HOST:PORT")
+            throw ServiceError("\"\(text)\" is neither HOST:PORT nor unix:/PATH of at most 107 bytes")
         }
         return address
+    }
+
+    static func mode(_ text: String) throws -> UInt32 {
+        let isOctal = text.utf8.allSatisfy { (0x30...0x37).contains($0) }
+        guard isOctal, let mode = UInt32(text, radix: 8), mode <= 0o777 else {
+            throw ServiceError("\"\(text)\" is not octal, from 0 to 777")
+        }
+        return mode
     }
 
     /// [NAME=]URL, to be added to `entries`.
@@ -338,14 +350,14 @@ public enum Parse {
         return ports
     }
 
-    public static func nats(_ text: String) throws -> SharingConfiguration {
+    static func nats(_ text: String) throws -> SharingConfiguration {
         guard let sharing = SharingConfiguration(url: text) else {
             throw ServiceError("not nats://HOST[:PORT] or tls://HOST[:PORT], or several of these by comma")
         }
         return sharing
     }
 
-    public static func natsGroup(_ text: String, into gateway: inout GatewayConfiguration) throws {
+    static func natsGroup(_ text: String, into gateway: inout GatewayConfiguration) throws {
         guard SharingConfiguration.isGroup(text) else {
             throw ServiceError("\"\(text)\" is not 1 to 32 letters, digits, - and _")
         }

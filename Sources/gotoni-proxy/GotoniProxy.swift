@@ -1,5 +1,4 @@
 import ArgumentParser
-import GotoniGateway
 import GotoniService
 
 /// The central proxy: sees every request, routes it over all servers, streams the answer back.
@@ -21,53 +20,12 @@ import GotoniService
         help: ArgumentHelp("A server, with a name of yours; repeat for more.", valueName: "[NAME=]URL"))
     var servers: [String] = []
 
-    @Option(
-        help: ArgumentHelp(
-            "gorgo, prefix-tree, least-load, least-request, session-affinity, power-of-two, round-robin, random or predictive.",
-            valueName: "NAME"))
-    var policy: String?
-
-    @Option(
-        help: ArgumentHelp(
-            "Share with other proxies over NATS (with JetStream) what is learned, and servers and policy; several URLs by comma. A secret belongs into GOTONI_NATS.",
-            valueName: "URL"))
-    var nats: String?
-
-    @Option(help: ArgumentHelp("The proxies that share, of all on this NATS.", valueName: "NAME"))
-    var natsGroup: String?
-
-    @Option(help: ArgumentHelp("NATS user's .creds file.", valueName: "FILE"))
-    var natsCredentials: String?
-
-    @Option(help: ArgumentHelp("PEM file of the authority of NATS' certificate.", valueName: "FILE"))
-    var natsCa: String?
-
-    @Option(help: ArgumentHelp("PEM file of our certificate for NATS.", valueName: "FILE"))
-    var natsCert: String?
-
-    @Option(help: ArgumentHelp("PEM file of its key.", valueName: "FILE"))
-    var natsKey: String?
+    @OptionGroup var central: CentralOptions
 
     @OptionGroup var options: GatewayOptions
 
     func run() async throws {
-        let own = [
-            Setting.servers(given: servers),
-            Setting.policy(own: "policy", given: policy),
-            Setting(
-                own: "nats", given: nats.map { [$0] } ?? [],
-                set: { $0.gateway.sharing = try Parse.nats($1) },
-                // Users and passwords are not shown.
-                show: { $0.gateway.sharing.map { [$0.servers] } ?? [] }),
-            Setting(
-                own: "nats-group", given: natsGroup.map { [$0] } ?? [],
-                set: { try Parse.natsGroup($1, into: &$0.gateway) },
-                show: { $0.gateway.sharing.map { [$0.group] } ?? [] }),
-            .natsFile("nats-credentials", \.credentials, natsCredentials),
-            .natsFile("nats-ca", \.authority, natsCa),
-            .natsFile("nats-cert", \.certificate, natsCert),
-            .natsFile("nats-key", \.key, natsKey),
-        ]
+        let own = [Setting.servers(given: servers)] + central.settings
         try await Service("gotoni-proxy", own: own).run(options)
     }
 }

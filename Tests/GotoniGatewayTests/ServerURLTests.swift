@@ -85,11 +85,22 @@ import Testing
     ])
     func addressesAreRead(_ text: String, _ host: String, _ port: Int, _ isLoopback: Bool) throws {
         let address = try #require(GatewayConfiguration.Address(text))
-        #expect(address.host == host && address.port == port && address.isLoopback == isLoopback)
+        #expect(address == .tcp(host: host, port: port) && address.isLoopback == isLoopback)
         #expect(GatewayConfiguration.Address(address.description) == address)
     }
 
-    @Test(arguments: ["", ":", "a", "a:", "a:-1", "a:65536", "::1:80", "a:b", ":x", ":-1", "1.2.3.4", "a:1 ", "[]:x"])
+    @Test func socketsAreRead() throws {
+        let address = try #require(GatewayConfiguration.Address("unix:/run/a:1.sock"))
+        #expect(address == .unix(path: "/run/a:1.sock") && address.isLoopback && address.port == nil)
+        #expect(GatewayConfiguration.Address(address.description) == address)
+        let longest = "unix:/" + String(repeating: "a", count: 106)
+        #expect(GatewayConfiguration.Address(longest) != nil && GatewayConfiguration.Address(longest + "a") == nil)
+    }
+
+    @Test(arguments: [
+        "", ":", "a", "a:", "a:-1", "a:65536", "::1:80", "a:b", ":x", ":-1", "1.2.3.4", "a:1 ", "[]:x", "unix:",
+        "unix:a.sock", "unix:8000", "unix:/a\0b",
+    ])
     func badAddresses(_ text: String) { #expect(GatewayConfiguration.Address(text) == nil) }
 
     /// Only this machine reaches 127.0.0.0/8; a name that merely starts so is somewhere else, and then a control listener

@@ -2,54 +2,35 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import pathlib
 import ssl
 import subprocess
-import tempfile
 
 import httpx
 
+from certificates import client_context, localhost
 from programs import Engine, Proxy, chat, started, until
 from wire import LIMIT_S, Recorder, ask
 
 CHAT = "/v1/chat/completions"
 
 
-@functools.cache
-def _certificate() -> tuple[str, str]:
-    """Self-signed, of localhost and 127.0.0.1; and its key."""
-    folder = pathlib.Path(tempfile.mkdtemp())
-    certificate, key = str(folder / "cert.pem"), str(folder / "key.pem")
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost"
-    names = "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1"
-    subprocess.run(
-        [*command.split(), "-addext", names, "-keyout", key, "-out", certificate], check=True, capture_output=True
-    )
-    return certificate, key
-
-
 def _server_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*_certificate())
+    context.load_cert_chain(*localhost())
     return context
-
-
-def _client_context() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=_certificate()[0])
 
 
 def https_is_served() -> None:
     engine = Engine()
     with started(engine):
-        certificate, key = _certificate()
+        certificate, key = localhost()
         proxy = Proxy("--tls-cert", certificate, "--tls-key", key, servers=[f"a={engine.url}"], ready=False)
         with started(proxy):
             assert proxy.url.startswith("https://"), proxy.line
-            up = lambda: ask(proxy.port, "GET", "/health", tls=_client_context()).status == 200  # noqa: E731
+            up = lambda: ask(proxy.port, "GET", "/health", tls=client_context()).status == 200  # noqa: E731
             until("a server is up", up)
-            with httpx.Client(base_url=f"https://localhost:{proxy.port}", verify=_client_context(), timeout=LIMIT_S) as client:
+            with httpx.Client(base_url=f"https://localhost:{proxy.port}", verify=client_context(), timeout=LIMIT_S) as client:
                 for streams in (False, True):
                     answer = client.post(CHAT, json=chat("x", 3, stream=streams))
                     assert answer.status_code == 200, answer.text
@@ -110,7 +91,7 @@ def an_upstream_without_tls_at_an_https_address_is_refused() -> None:
 def a_proxy_before_a_proxy_over_tls() -> None:
     engine = Engine()
     with started(engine):
-        certificate, key = _certificate()
+        certificate, key = localhost()
         back = Proxy("--tls-cert", certificate, "--tls-key", key, servers=[f"e={engine.url}"], ready=False)
         with started(back):
             front = Proxy("--tls-insecure", "back", servers=[f"back=https://localhost:{back.port}"])

@@ -43,7 +43,9 @@ class Program:
         self.output = b""
         self.was_killed = False
         self.line = self.next_line()
-        self.port = int(self.line.rsplit(":", 1)[1])
+        port = self.line.rsplit(":", 1)[1]
+        # A Unix socket has none.
+        self.port = int(port) if port.isdigit() else 0
         self.pid = self.process.pid
 
     def next_line(self) -> str:

@@ -40,7 +40,7 @@ struct NodeStatus: Encodable {
     var healthyPeers: Int
     var queueSize: Int
     var queueEnabled: Bool
-    var listenPort: Int
+    var listenPort: OrNull<Int>
     var backendPort: OrNull<Int>
     var metricsEnabled: Bool
     var aggregate: Aggregate
@@ -114,7 +114,7 @@ struct NodeConfiguration: Encodable {
     /// Until the first byte of an answer; 0: none. The option is --first-byte-timeout.
     var requestTimeout: String
     var metricsEnabled: Bool
-    var listenPort: Int
+    var listenPort: OrNull<Int>
     var backendPort: OrNull<Int>
     var msPerToken: Double
     var runningCostFactor: Double
@@ -169,7 +169,7 @@ extension ControlRoutes {
             learned: OrNull(info.map { .init($0.learned) }),
             peerCount: peers.count, healthyPeers: peers.count { $0.healthy && $0.available },
             queueSize: report.waitingRequests, queueEnabled: dispatcher.queueIsOn,
-            listenPort: gateway.configuration.listen.port, backendPort: OrNull(local?.url.port),
+            listenPort: OrNull(gateway.configuration.listen.port), backendPort: OrNull(local?.url.port),
             metricsEnabled: gateway.configuration.metricsInterval.rawValue > 0, aggregate: aggregate(now: now))
     }
 
@@ -242,7 +242,8 @@ extension ControlRoutes {
             maxConcurrent: dispatcher.fleet.mesh.local?.state.withLockedValue(\.limit) ?? configuration.maxConcurrent,
             queueEnabled: dispatcher.queueIsOn, queueTimeout: "\(configuration.queueTimeout.milliseconds / 1000)s",
             requestTimeout: "\(configuration.firstByteTimeout.milliseconds / 1000)s",
-            metricsEnabled: configuration.metricsInterval.rawValue > 0, listenPort: configuration.listen.port,
+            metricsEnabled: configuration.metricsInterval.rawValue > 0,
+            listenPort: OrNull(configuration.listen.port),
             backendPort: OrNull(dispatcher.fleet.mesh.local?.url.port), msPerToken: knobs["ms_per_token"] ?? 0,
             runningCostFactor: knobs["running_cost_factor"] ?? 0,
             runningThreshold: dispatcher.mesh?.runningThreshold.load(ordering: .relaxed) ?? 0)

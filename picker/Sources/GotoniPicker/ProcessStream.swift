@@ -21,6 +21,12 @@ final class ProcessStream: ChannelInboundHandler {
     private var messages: GRPCMessages
     private var pick: Pick?
     private var hasAnswered = false
+    /// What comes together is answered together: in one frame.
+    private var isReading = false
+    /// Answers that are not written yet.
+    private var out: ByteBuffer?
+    /// What is done once Envoy has its answers, for it waits for them.
+    private var later: [Conversation.Step] = []
     /// Nothing more is written.
     private var isClosed = false
 
@@ -46,6 +52,7 @@ final class ProcessStream: ChannelInboundHandler {
         guard context != nil else { return }
         isClosed = true
         perform(conversation.ended())
+        catchUp()
         pick = nil
         context = nil
     }
@@ -54,6 +61,7 @@ final class ProcessStream: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !isClosed else { return }
+        isReading = true
         switch unwrapInboundIn(data) {
         case .headers(let frame):
             guard let status = Self.refuses(frame.headers) else {
@@ -69,6 +77,12 @@ final class ProcessStream: ChannelInboundHandler {
             close(messages.isInside ? GRPCStatus(.invalidArgument, "the last message is cut off") : .ok)
         default: return
         }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        isReading = false
+        settle()
+        context.fireChannelReadComplete()
     }
 
     /// Nil: it is the one call there is.
@@ -101,11 +115,30 @@ final class ProcessStream: ChannelInboundHandler {
     // MARK: What is to be done
 
     private func perform(_ steps: [Conversation.Step]) {
-        var out: ByteBuffer?
         for step in steps {
             switch step {
-            case .send(let answer): write(answer, to: &out)
+            case .send(let answer): write(answer)
             case .pick(let head, let body): pick(head, body)
+            case .answerBegan, .failed, .feed, .finish, .cancel: later.append(step)
+            }
+        }
+        if !isReading { settle() }
+    }
+
+    /// Answers first, then what they do not depend on.
+    private func settle() {
+        guard out != nil, let context else { return catchUp() }
+        flush(context)
+        // The connection writes when it has read all, and so before this.
+        if !later.isEmpty { context.eventLoop.assumeIsolated().execute { self.catchUp() } }
+    }
+
+    private func catchUp() {
+        let steps = later
+        later = []
+        for step in steps {
+            switch step {
+            case .send, .pick: continue  // done at once
             case .answerBegan(let status, let hasContent): pick?.answerBegan(status: status, hasContent: hasContent)
             case .failed(let failure): pick?.failed(failure)
             case .feed(let bytes, let isLast): bytes.withUnsafeBytes { pick?.feed($0, isLast: isLast) }
@@ -113,7 +146,6 @@ final class ProcessStream: ChannelInboundHandler {
             case .cancel: pick?.cancel()
             }
         }
-        if let out { flush(out) }
     }
 
     private func pick(_ head: Conversation.Head, _ body: Data) {
@@ -128,7 +160,7 @@ final class ProcessStream: ChannelInboundHandler {
 
     // MARK: Out
 
-    private func write(_ answer: ProcessingResponse, to out: inout ByteBuffer?) {
+    private func write(_ answer: ProcessingResponse) {
         // It can fail for text that is not UTF-8 only, and Swift has none.
         guard let bytes: [UInt8] = try? answer.serializedBytes() else { return }
         var buffer = out ?? ByteBuffer()
@@ -137,8 +169,10 @@ final class ProcessStream: ChannelInboundHandler {
         out = buffer
     }
 
-    private func flush(_ bytes: ByteBuffer) {
-        guard let context, !isClosed else { return }
+    private func flush(_ context: ChannelHandlerContext) {
+        guard let bytes = out else { return }
+        out = nil
+        guard !isClosed else { return }
         begin(context)
         context.writeAndFlush(wrapOutboundOut(.data(.init(data: .byteBuffer(bytes)))), promise: nil)
     }
@@ -152,6 +186,7 @@ final class ProcessStream: ChannelInboundHandler {
 
     private func close(_ status: GRPCStatus) {
         guard let context, !isClosed else { return }
+        flush(context)
         isClosed = true
         begin(context)
         context.writeAndFlush(wrapOutboundOut(.headers(.init(headers: status.trailers, endStream: true))), promise: nil)

@@ -26,19 +26,12 @@ import GotoniService
             "A server, with a name of yours; repeat for more.", valueName: "[NAME=]http://ADDRESS[:PORT]"))
     var servers: [String] = []
 
-    @Option(
-        help: ArgumentHelp(
-            "gorgo, prefix-tree, least-load, least-request, session-affinity, power-of-two, round-robin, random or predictive.",
-            valueName: "NAME"))
-    var policy: String?
+    @OptionGroup var central: CentralOptions
 
     @OptionGroup var options: GatewayOptions
 
     func run() async throws {
-        let own = [
-            Setting.servers(given: servers),
-            Setting.policy(own: "policy", given: policy),
-        ]
+        let own = [Setting.servers(given: servers)] + central.settings
         try await Service("gotoni-picker", own: own).run(
             options,
             prepare: {

@@ -59,8 +59,8 @@ def decisions_are_those_of_the_proxy() -> None:
             with started(proxy):
                 ours = _decisions(proxy.port, proxy, bodies)
         with _engines() as engines:
-            picker = Picker(*options, servers=engines, grpc_port=0)
-            envoy = Envoy([engine.port for engine in engines], picker.grpc_port)
+            picker = Picker(*options, servers=engines)
+            envoy = Envoy([engine.port for engine in engines], picker.place)
             with started(picker, envoy):
                 theirs = _decisions(envoy.port, picker, bodies)
         differ = [number for number, (one, other) in enumerate(zip(ours, theirs)) if one != other]

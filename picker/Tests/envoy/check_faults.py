@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import json
+import signal
 import socket
 import time
 
 from programs import chat, fresh_text, until
 from wire import Broken, request
 
-from sample import CLOSED, DUPLEX, DUPLEX_ANSWERS, NO_BODIES
+from sample import CLOSED, DUPLEX, DUPLEX_ANSWERS, IMPATIENT, NO_BODIES
 from world import Picker, world
 
 
@@ -130,6 +132,44 @@ def without_a_picker_requests_are_refused_where_that_is_wanted() -> None:
             its.picker.kill()
             answers = [its.envoy.chat("hello").status for _ in range(5)]
             assert set(answers) <= {500, 503}, answers
+
+
+def a_picker_that_hangs_is_waited_for_and_no_longer() -> None:
+    """Then as without one; and when it goes on it has lost nothing, and picks."""
+    for changes, status in (((IMPATIENT,), 200), ((IMPATIENT, CLOSED), 504)):
+        with world(changes=changes) as its:
+            assert its.envoy.chat("hello").status == 200
+            its.picker.until_quiet()
+            its.picker.signal(signal.SIGSTOP)
+            begin = time.monotonic()
+            with concurrent.futures.ThreadPoolExecutor(8) as pool:
+                answers = list(pool.map(lambda _: its.envoy.chat("hello"), range(8)))
+            waited = time.monotonic() - begin
+            assert [answer.status for answer in answers] == [status] * 8, answers
+            # Eight at one time: each waits once.
+            assert 0.5 <= waited < 5, waited
+            its.picker.signal(signal.SIGCONT)
+            its.picker.until_quiet()
+            before = len(its.picker.records())
+            assert [its.envoy.chat("hello").status for _ in range(10)] == [200] * 10
+            until("all are picked", lambda: len(its.picker.records()) == before + 10)
+            # What was shown while it hung was given up by Envoy.
+            assert its.picker.status()["total_handled"] == 11, its.picker.status()
+
+
+def a_picker_that_hangs_in_an_answer_holds_nobody_up() -> None:
+    with world(changes=(IMPATIENT,), engine=("--speed", "1")) as its:
+        with socket.create_connection(("127.0.0.1", its.envoy.port), timeout=20) as client:
+            client.sendall(_asking(fresh_text(4_000)))
+            answer = client.recv(65_536)
+            its.picker.signal(signal.SIGSTOP)
+            while not answer.endswith(b"0\r\n\r\n"):
+                part = client.recv(65_536)
+                assert part, "the answer is cut off"
+                answer += part
+        its.picker.signal(signal.SIGCONT)
+        assert answer.startswith(b"HTTP/1.1 200") and b"[DONE]" in answer, answer
+        its.picker.until_quiet()
 
 
 def an_envoy_that_dies_leaves_nothing() -> None:

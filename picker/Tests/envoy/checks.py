@@ -5,14 +5,16 @@ import sys
 import world
 import check_decisions
 import check_faults
+import check_listening
 import check_refusals
 import check_requests
+import check_sharing
 import check_stopping
 
 import programs
 import runner
 
-MODULES = (check_requests, check_decisions, check_refusals, check_faults, check_stopping)
+MODULES = (check_requests, check_decisions, check_refusals, check_faults, check_stopping, check_listening, check_sharing)
 
 
 def main() -> None:

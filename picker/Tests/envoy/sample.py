@@ -23,12 +23,15 @@ DUPLEX_ANSWERS = (
     "response_body_mode: FULL_DUPLEX_STREAMED\n                        response_trailer_mode: SEND",
 )
 CLOSED = ("failure_mode_allow: true", "failure_mode_allow: false")
+IMPATIENT = ("message_timeout: 65s", "message_timeout: 0.5s")
 
 
-def configuration(port: int, admin_port: int, picker_port: int, servers: list[int], *changes: Change) -> str:
-    """The sample at these ports. Errors: AssertionError, if there is not exactly one of what is to be changed."""
-    ports = [(10000, port), (9901, admin_port), (9002, picker_port), *zip((30000, 30001, 30002), servers)]
+def configuration(port: int, admin_port: int, picker: int | str, servers: list[int], *changes: Change) -> str:
+    """The sample at these ports; the picker's is one, or a Unix socket's path. Errors: AssertionError, if there is not
+    exactly one of what is to be changed."""
+    ports = [(10000, port), (9901, admin_port), *zip((30000, 30001, 30002), servers)]
     named = [(f"port_value: {old}}}", f"port_value: {new}}}") for old, new in ports]
+    named.append((_address(9002), _address(picker)))
     text = without_comments()
     for old, new in [*named, *changes]:
         assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in {PATH.name}"
@@ -36,8 +39,24 @@ def configuration(port: int, admin_port: int, picker_port: int, servers: list[in
     return text
 
 
+def _address(place: int | str) -> str:
+    if isinstance(place, str):
+        return f"{{pipe: {{path: {place}}}}}"
+    return f"{{socket_address: {{address: 127.0.0.1, port_value: {place}}}}}"
+
+
 def without_comments() -> str:
     return "".join(line for line in PATH.read_text().splitlines(True) if not line.lstrip().startswith("#"))
+
+
+def over_tls(authority: str) -> Change:
+    """Envoy speaks TLS to the picker, whose certificate this one signs."""
+    context = (
+        '{"@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, '
+        f"sni: localhost, common_tls_context: {{validation_context: {{trusted_ca: {{filename: {authority}}}}}}}}}"
+    )
+    name = "    - name: picker\n"
+    return (name, f"{name}      transport_socket: {{name: envoy.transport_sockets.tls, typed_config: {context}}}\n")
 
 
 def without_picker() -> Change:

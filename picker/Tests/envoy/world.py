@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -28,25 +29,38 @@ class Picker(Gateway):
     """Its control endpoints are at its admin listener."""
 
     def __init__(
-        self, *options: str, servers: list[Engine], grpc_port: int, environment: dict[str, str] | None = None
+        self,
+        *options: str,
+        servers: list[Engine],
+        grpc_port: int = 0,
+        socket: pathlib.Path | None = None,
+        tls: ssl.SSLContext | None = None,
+        environment: dict[str, str] | None = None,
     ) -> None:
+        self.tls = tls
         defaults = [word for name, value in Proxy.DEFAULTS.items() if name not in options for word in (name, value)]
         named = [word for name, engine in zip("abc", servers) for word in ("--server", f"{name}={engine.url}")]
-        listen = ["--listen", f"127.0.0.1:{grpc_port}", "--admin-listen", "127.0.0.1:0"]
+        address = f"unix:{socket}" if socket else f"127.0.0.1:{grpc_port}"
+        listen = ["--listen", address, "--admin-listen", "127.0.0.1:0"]
         super().__init__([PICKER, *listen, *named, *defaults, *options], environment)
         self.grpc_port = self.port
+        # Where Envoy finds it.
+        self.place: int | str = str(socket) if socket else self.port
         self.port = int(self.next_line().rsplit(":", 1)[1])
         self.until_up(len(servers))
+
+    def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
+        return ask(self.port, method, path, body, headers, tls=self.tls)
 
 
 class Envoy(Program):
     """Envoy with the sample, its ports changed, and `changes`."""
 
-    def __init__(self, servers: list[int], picker_port: int, *changes: sample.Change) -> None:
+    def __init__(self, servers: list[int], picker: int | str, *changes: sample.Change) -> None:
         self.port, self.admin_port = free_ports(2)
         folder = pathlib.Path(tempfile.mkdtemp(prefix="envoy-"))
         configuration = folder / "envoy.yaml"
-        configuration.write_text(sample.configuration(self.port, self.admin_port, picker_port, servers, *changes))
+        configuration.write_text(sample.configuration(self.port, self.admin_port, picker, servers, *changes))
         self.log = folder / "envoy.log"
         self.was_killed = False
         command = [ENVOY, "-c", str(configuration), "--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
@@ -90,10 +104,11 @@ class World:
         changes: tuple[sample.Change, ...] = (),
         engine: tuple[str, ...] = (),
         environment: dict[str, str] | None = None,
+        **listening: Any,
     ) -> None:
         self.engines = [Engine("--name", name, "--kv-tokens", "1000000", "--seed", "1", *engine) for name in "abc"]
-        self.picker = Picker(*options, servers=self.engines, grpc_port=0, environment=environment)
-        self.envoy = Envoy([engine.port for engine in self.engines], self.picker.grpc_port, *changes)
+        self.picker = Picker(*options, servers=self.engines, environment=environment, **listening)
+        self.envoy = Envoy([engine.port for engine in self.engines], self.picker.place, *changes)
 
     @property
     def programs(self) -> list[Program]:
@@ -106,9 +121,10 @@ def world(
     changes: tuple[sample.Change, ...] = (),
     engine: tuple[str, ...] = (),
     environment: dict[str, str] | None = None,
+    **listening: Any,
 ) -> Iterator[World]:
     """One for a check of its own; all picks must have been given back at its end."""
-    made = World(*options, changes=changes, engine=engine, environment=environment)
+    made = World(*options, changes=changes, engine=engine, environment=environment, **listening)
     with started(*made.programs):
         yield made
         if made.picker.is_running():
