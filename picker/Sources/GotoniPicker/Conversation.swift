@@ -214,8 +214,8 @@ struct Conversation {
             state = .over
             return [go, .cancel]
         }
-        let details = message.attributes.values.lazy.compactMap { $0.fields["response.code_details"]?.stringValue }
-        if let failure = details.first.flatMap({ CarrierFailure(details: $0) }) {
+        // Envoy's own answers for a server are 502 to 504.
+        if status >= 500, let failure = message.codeDetails.flatMap({ CarrierFailure(details: $0) }) {
             state = .over
             return [go, .failed(failure)]
         }

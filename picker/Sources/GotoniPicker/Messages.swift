@@ -25,6 +25,14 @@ extension Envoy_Config_Core_V3_HeaderMap {
     }
 }
 
+extension ProcessingRequest {
+    /// Envoy's response.code_details; nil where it does not say them.
+    var codeDetails: String? {
+        let all = attributes.values.lazy.compactMap { try? SwiftProtobufStruct(serializedBytes: $0) }
+        return all.compactMap { $0.fields["response.code_details"]?.stringValue }.first
+    }
+}
+
 extension HeaderMutation {
     /// In place of what the request or the answer has.
     mutating func set(_ name: String, _ value: String) {

@@ -6,15 +6,12 @@ import NIOHTTP2
 public enum PickerPipeline {
     /// For `Gateway.start`. On the connection's event loop.
     public static func configure(_ channel: any Channel, _ connection: PickConnection) throws {
-        let bound = NIOLoopBound(connection, eventLoop: channel.eventLoop)
-        _ = try channel.pipeline.syncOperations.configureHTTP2Pipeline(
-            mode: .server, connectionConfiguration: connectionConfiguration(connection),
-            streamConfiguration: streamConfiguration
-        ) { stream in
-            stream.eventLoop.makeCompletedFuture {
-                try stream.pipeline.syncOperations.addHandler(ProcessStream(bound.value))
-            }
-        }
+        let pipeline = channel.pipeline.syncOperations
+        try pipeline.addHandler(
+            NIOHTTP2Handler(
+                mode: .server, connectionConfiguration: connectionConfiguration(connection),
+                streamConfiguration: streamConfiguration))
+        try pipeline.addHandler(ProcessStreams(connection, windows: windows))
         connection.onDrain = {
             // No new streams; those there are go on.
             let frame = HTTP2Frame(
@@ -23,8 +20,7 @@ public enum PickerPipeline {
         }
     }
 
-    /// What Envoy may send before it is read: of a connection, and of a stream.
-    private static let (connectionWindow, streamWindow) = (16 << 20, 1 << 20)
+    private static let windows = ProcessStreams.Windows(connection: 16 << 20, stream: 1 << 20)
 
     private static func connectionConfiguration(
         _ connection: PickConnection
@@ -32,10 +28,9 @@ public enum PickerPipeline {
         var configuration = NIOHTTP2Handler.ConnectionConfiguration()
         configuration.initialSettings = [
             HTTP2Setting(parameter: .maxConcurrentStreams, value: connection.maxRequests),
-            HTTP2Setting(parameter: .initialWindowSize, value: streamWindow),
+            HTTP2Setting(parameter: .initialWindowSize, value: windows.stream),
             HTTP2Setting(parameter: .maxHeaderListSize, value: 1 << 16),
         ]
-        configuration.targetWindowSize = connectionWindow
         return configuration
     }
 
@@ -43,7 +38,6 @@ public enum PickerPipeline {
     /// closes the connection with every stream on it: requests under way fail.
     private static var streamConfiguration: NIOHTTP2Handler.StreamConfiguration {
         var configuration = NIOHTTP2Handler.StreamConfiguration()
-        configuration.targetWindowSize = streamWindow
         configuration.streamResetFrameRateLimit.maximumCount = .max
         configuration.streamErrorRateLimit.maximumCount = .max
         return configuration

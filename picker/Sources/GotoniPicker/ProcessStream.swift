@@ -7,22 +7,26 @@ import SwiftProtobuf
 
 /// One call of `ExternalProcessor.Process`, which is one HTTP request of Envoy's: HTTP/2 in, a conversation, a pick. On its
 /// connection's event loop. However the stream ends, the pick does too.
-final class ProcessStream: ChannelInboundHandler {
-    typealias InboundIn = HTTP2Frame.FramePayload
-    typealias OutboundOut = HTTP2Frame.FramePayload
-
+final class ProcessStream {
     static let path = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
     /// What a message has beside a body.
     private static let mostHeaderBytes = 1 << 20
 
+    private static let decoding: BinaryDecodingOptions = {
+        var options = BinaryDecodingOptions()
+        options.discardUnknownFields = true
+        return options
+    }()
+
+    private let id: HTTP2StreamID
+    private weak var streams: ProcessStreams?
     private let connection: PickConnection
-    private var context: ChannelHandlerContext?
     private var conversation: Conversation
     private var messages: GRPCMessages
     private var pick: Pick?
     private var hasAnswered = false
-    /// What comes together is answered together: in one frame.
-    private var isReading = false
+    /// Frames are being read: `ProcessStreams` has answers written when it has read them all.
+    var isReading = false
     /// Answers that are not written yet.
     private var out: ByteBuffer?
     /// What is done once Envoy has its answers, for it waits for them.
@@ -30,59 +34,37 @@ final class ProcessStream: ChannelInboundHandler {
     /// Nothing more is written.
     private var isClosed = false
 
-    init(_ connection: PickConnection) {
-        self.connection = connection
+    init(_ id: HTTP2StreamID, of streams: ProcessStreams, _ connection: PickConnection) {
+        (self.id, self.streams, self.connection) = (id, streams, connection)
         conversation = Conversation(maxBodyBytes: connection.maxBodyBytes)
         messages = GRPCMessages(maxBytes: connection.maxBodyBytes + Self.mostHeaderBytes)
     }
 
-    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
-
-    func handlerRemoved(context: ChannelHandlerContext) { gone() }
-
-    func channelInactive(context: ChannelHandlerContext) {
-        gone()
-        context.fireChannelInactive()
-    }
-
-    /// Envoy resets every stream that it is done with, so errors are nothing to tell of.
-    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
-
-    private func gone() {
-        guard context != nil else { return }
+    /// The stream has ended, or its connection.
+    func gone() {
         isClosed = true
         perform(conversation.ended())
         catchUp()
         pick = nil
-        context = nil
     }
 
     // MARK: In
 
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    func read(_ frame: HTTP2Frame.FramePayload.Headers) {
         guard !isClosed else { return }
-        isReading = true
-        switch unwrapInboundIn(data) {
-        case .headers(let frame):
-            guard let status = Self.refuses(frame.headers) else {
-                if frame.endStream { close(.ok) }
-                return
-            }
+        if let status = Self.refuses(frame.headers) {
             close(status)
-        case .data(let frame):
-            guard case .byteBuffer(let bytes) = frame.data else { return }
-            read(bytes)
-            guard frame.endStream, !isClosed else { return }
-            perform(conversation.ended())
-            close(messages.isInside ? GRPCStatus(.invalidArgument, "the last message is cut off") : .ok)
-        default: return
+        } else if frame.endStream {
+            close(.ok)
         }
     }
 
-    func channelReadComplete(context: ChannelHandlerContext) {
-        isReading = false
-        settle()
-        context.fireChannelReadComplete()
+    func read(_ frame: HTTP2Frame.FramePayload.Data) {
+        guard !isClosed, case .byteBuffer(let bytes) = frame.data else { return }
+        read(bytes)
+        guard frame.endStream, !isClosed else { return }
+        perform(conversation.ended())
+        close(messages.isInside ? GRPCStatus(.invalidArgument, "the last message is cut off") : .ok)
     }
 
     /// Nil: it is the one call there is.
@@ -97,7 +79,7 @@ final class ProcessStream: ChannelInboundHandler {
         messages.add(bytes)
         do throws(GRPCStatus) {
             while !isClosed, let bytes = try messages.next() {
-                guard let message = try? ProcessingRequest(serializedBytes: bytes) else {
+                guard let message = try? ProcessingRequest(serializedBytes: bytes, options: Self.decoding) else {
                     throw GRPCStatus(.invalidArgument, "this is no ProcessingRequest")
                 }
                 let steps = Result { () throws(ConversationError) in try conversation.receive(message) }
@@ -122,18 +104,14 @@ final class ProcessStream: ChannelInboundHandler {
             case .answerBegan, .failed, .feed, .finish, .cancel: later.append(step)
             }
         }
-        if !isReading { settle() }
+        guard !isReading else { return }
+        writeAnswers()
+        streams?.flush()
+        catchUp()
     }
 
-    /// Answers first, then what they do not depend on.
-    private func settle() {
-        guard out != nil, let context else { return catchUp() }
-        flush(context)
-        // The connection writes when it has read all, and so before this.
-        if !later.isEmpty { context.eventLoop.assumeIsolated().execute { self.catchUp() } }
-    }
-
-    private func catchUp() {
+    /// What Envoy does not wait for.
+    func catchUp() {
         let steps = later
         later = []
         for step in steps {
@@ -169,26 +147,28 @@ final class ProcessStream: ChannelInboundHandler {
         out = buffer
     }
 
-    private func flush(_ context: ChannelHandlerContext) {
+    /// All in one frame. They go out with the connection's next flush.
+    func writeAnswers() {
         guard let bytes = out else { return }
         out = nil
         guard !isClosed else { return }
-        begin(context)
-        context.writeAndFlush(wrapOutboundOut(.data(.init(data: .byteBuffer(bytes)))), promise: nil)
+        begin()
+        streams?.write(.data(.init(data: .byteBuffer(bytes))), on: id)
     }
 
-    private func begin(_ context: ChannelHandlerContext) {
+    private func begin() {
         guard !hasAnswered else { return }
         hasAnswered = true
         let fields = HPACKHeaders([(":status", "200"), ("content-type", "application/grpc")])
-        context.write(wrapOutboundOut(.headers(.init(headers: fields))), promise: nil)
+        streams?.write(.headers(.init(headers: fields)), on: id)
     }
 
     private func close(_ status: GRPCStatus) {
-        guard let context, !isClosed else { return }
-        flush(context)
+        guard !isClosed else { return }
+        writeAnswers()
         isClosed = true
-        begin(context)
-        context.writeAndFlush(wrapOutboundOut(.headers(.init(headers: status.trailers, endStream: true))), promise: nil)
+        begin()
+        streams?.write(.headers(.init(headers: status.trailers, endStream: true)), on: id)
+        if !isReading { streams?.flush() }
     }
 }

@@ -51,9 +51,10 @@ enum Say {
         .with { message in
             message.responseHeaders = headers([(":status", status)], ends: ends)
             if let details {
-                message.attributes["envoy.filters.http.ext_proc"] = .with {
+                let attributes = SwiftProtobufStruct.with {
                     $0.fields["response.code_details"] = .init(stringValue: details)
                 }
+                message.attributes["envoy.filters.http.ext_proc"] = (try? attributes.serializedBytes()) ?? Data()
             }
         }
     }

@@ -65,10 +65,10 @@ def sockets_that_cannot_be_are_refused() -> None:
     server = ("--server", "http://127.0.0.1:1")
     for text in ("unix:", "unix:picker.sock", f"unix:/{'a' * 107}"):
         status, words = run("--listen", text, *server, program=here.PICKER)
-        assert status == 64 and "unix:/PATH" in words, (text, status, words)
+        assert status == 1 and "unix:/PATH" in words, (text, status, words)
     for mode in ("", "8", "1000", "rw"):
         status, words = run("--listen", "127.0.0.1:0", "--socket-mode", mode, *server, program=here.PICKER)
-        assert status == 64 and "octal" in words, (mode, status, words)
+        assert status == 1 and "octal" in words, (mode, status, words)
     path = _socket()
     for listen, options in ((path, ("--reuse-port", "true")), (path.parent / "none" / "picker.sock", ())):
         status, words = run("--listen", f"unix:{listen}", *options, *server, program=here.PICKER)

@@ -3,7 +3,8 @@
 Latency: in every round wrk visits plain Envoy and one for each way of showing bodies to the picker, in an order drawn anew,
 over one connection for --seconds; the medians over the rounds of p50 are compared. That of duplex, the inference
 extension's, is judged. Then --requests requests over 16 connections go through the sample as it is (streamed), of which
-none may fail, and after which no ticket may be left. Exit status: 0 all holds, 1 not, 2 no measurement.
+none may fail, and after which no ticket may be left. Envoy and the picker meet at a Unix socket, or with --tcp at a port.
+Exit status: 0 all holds, 1 not, 2 no measurement.
 Needs Linux, wrk, nginx with its echo module, setpriv, and for plain numbers a quiet machine.
 """
 
@@ -59,9 +60,11 @@ class World:
     def start(self) -> None:
         self.fleet = servers.start_nginx(self.folder, self.folder)
         self.programs.append(self.fleet)
-        grpc_port, self.admin_port = free_ports(2)
+        port, self.admin_port = free_ports(2)
+        picker: int | str = port if self.arguments.tcp else str(self.folder / "picker.sock")
         named = [word for url in self.fleet.urls() for word in ("--server", url)]
-        addresses = ["--listen", f"127.0.0.1:{grpc_port}", "--admin-listen", f"127.0.0.1:{self.admin_port}"]
+        listen = f"127.0.0.1:{port}" if self.arguments.tcp else f"unix:{picker}"
+        addresses = ["--listen", listen, "--admin-listen", f"127.0.0.1:{self.admin_port}"]
         # More at one time than there are connections, so that the limit is not what is measured.
         options = ["--max-concurrent", "64", "--threads", "1", "--log-level", "error", *self.arguments.picker_option]
         command = [self.arguments.picker.resolve(), *addresses, *named, *options]
@@ -69,7 +72,7 @@ class World:
         self.programs.append(self.picker)
         client.wait_until_answers(self.picker, self.admin_port, "GET", "/health")
         changes = {"plain": (sample.without_picker(),), **MODES}
-        self.envoys = {name: self.envoy(name, grpc_port, *change) for name, change in changes.items()}
+        self.envoys = {name: self.envoy(name, picker, *change) for name, change in changes.items()}
         self.bodies = self.folder / "bodies"
         self.bodies.write_bytes(b"\n".join(traffic.bodies(self.arguments.bytes, self.arguments.seed)) + b"\n")
 
@@ -189,6 +192,7 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=100_000, help="of the long run, at least (100000)")
     parser.add_argument("--bytes", type=int, default=1024, help="of a request's body (1024)")
     parser.add_argument("--seed", type=int, default=1, help="of the bodies and of the order (1)")
+    parser.add_argument("--tcp", action="store_true", help="Envoy finds the picker at a port, not at a Unix socket")
     parser.add_argument("--only-latency", action="store_true", help="without the long run")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures there too")
     arguments = parser.parse_args()
@@ -208,7 +212,7 @@ def main() -> int:
     if arguments.json:
         arguments.json.write_text(json.dumps({"latency": latency, "load": load}, indent=1) + "\n")
     shown = {key: value for key, value in latency.items() if key != "rounds"}
-    print(json.dumps({"seed": arguments.seed, "latency": shown, "load": load}, indent=1))
+    print(json.dumps({"seed": arguments.seed, "tcp": arguments.tcp, "latency": shown, "load": load}, indent=1))
     found = problems(latency, load, arguments.requests)
     for problem in found:
         print(f"FAILED: {problem}")

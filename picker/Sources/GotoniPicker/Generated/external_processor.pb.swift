@@ -97,7 +97,8 @@ nonisolated struct Envoy_Service_ExtProc_V3_ProcessingRequest: Sendable {
     set {request = .responseTrailers(newValue)}
   }
 
-  var attributes: Dictionary<String,SwiftProtobuf.Google_Protobuf_Struct> = [:]
+  /// Each is a google.protobuf.Struct, which is the same on the wire. It is read where it matters, which is seldom.
+  var attributes: Dictionary<String,Data> = [:]
 
   var observabilityMode: Bool = false
 
@@ -586,7 +587,7 @@ nonisolated extension Envoy_Service_ExtProc_V3_ProcessingRequest: SwiftProtobuf.
           self.request = .responseTrailers(v)
         }
       }()
-      case 9: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMessageMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.Google_Protobuf_Struct>.self, value: &self.attributes) }()
+      case 9: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufBytes>.self, value: &self.attributes) }()
       case 10: try { try decoder.decodeSingularBoolField(value: &self.observabilityMode) }()
       case 11: try { try decoder.decodeSingularMessageField(value: &self._protocolConfig) }()
       default: break
@@ -627,7 +628,7 @@ nonisolated extension Envoy_Service_ExtProc_V3_ProcessingRequest: SwiftProtobuf.
     case nil: break
     }
     if !self.attributes.isEmpty {
-      try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMessageMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.Google_Protobuf_Struct>.self, value: self.attributes, fieldNumber: 9)
+      try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufBytes>.self, value: self.attributes, fieldNumber: 9)
     }
     if self.observabilityMode != false {
       try visitor.visitSingularBoolField(value: self.observabilityMode, fieldNumber: 10)
