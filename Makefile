@@ -278,7 +278,7 @@ picker: $(PICKER)
 PICKER_VENV := $(BUILD)/picker-venv
 .PHONY: test-picker
 test-picker: $(PICKER) $(PROXY) $(ENGINE) $(PICKER_VENV)/ready
-	@scripts/check-deps peers
+	@scripts/check-deps picker
 	$(say) "unit tests of the picker (building: five minutes the first time)"
 	@swift test --quiet --package-path picker -Xswiftc -use-ld=lld
 	$(say) "the picker behind Envoy"

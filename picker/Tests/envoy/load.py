@@ -115,15 +115,30 @@ def compare(world: World) -> dict[str, Any]:
         world.wrk(envoy.port, 1, 1)
     for _ in range(world.arguments.rounds):
         for name in chance.sample(sorted(world.envoys), len(world.envoys)):
-            found[name].append(world.wrk(world.envoys[name].port, 1, world.arguments.seconds))
+            found[name].append(visit(world, world.envoys[name]))
     p50 = {name: median([each["p50_us"] for each in runs]) / 1000 for name, runs in found.items()}
     return {
         "p50_ms": p50,
         "added_p50_ms": {name: round(p50[name] - p50["plain"], 3) for name in MODES},
         "ratio": {name: round(p50[name] / p50["plain"], 2) for name in MODES},
+        "cpu_us_a_request": {name: cpu_us(runs) for name, runs in found.items()},
         "errors": sum(each["errors"] for runs in found.values() for each in runs),
         "rounds": found,
     }
+
+
+def visit(world: World, envoy: Envoy) -> dict[str, Any]:
+    """One of wrk's over one connection, and the processor time that it took."""
+    programs = {"envoy": envoy.program, "picker": world.picker}
+    before = {name: program.usage().cpu_s for name, program in programs.items()}
+    run = world.wrk(envoy.port, 1, world.arguments.seconds)
+    return {**run, "cpu_s": {name: program.usage().cpu_s - before[name] for name, program in programs.items()}}
+
+
+def cpu_us(runs: list[dict[str, Any]]) -> dict[str, int]:
+    """Of a request, in microseconds."""
+    requests = sum(run["requests"] for run in runs)
+    return {name: round(sum(run["cpu_s"][name] for run in runs) / requests * 1e6) for name in ("envoy", "picker")}
 
 
 def endure(world: World) -> dict[str, Any]:
