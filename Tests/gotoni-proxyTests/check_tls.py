@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import ssl
 import subprocess
+import tempfile
 
 import httpx
 
@@ -122,3 +124,19 @@ def ipv6_on_both_sides() -> None:
             body = json.dumps({"id": "again", "ip": "::1", "port": engine.port}).encode()
             answer = ask(proxy.port, "POST", "/proxy/servers", body, {"host": f"[::1]:{proxy.port}"}, host="::1")
             assert answer.status in (201, 409), answer
+
+
+def a_unix_socket_is_served() -> None:
+    """As a port on loopback is, control endpoints included."""
+    engine = Engine()
+    path = pathlib.Path(tempfile.mkdtemp()) / "proxy.sock"
+    with started(engine):
+        proxy = Proxy(servers=[f"a={engine.url}"], listen=f"unix:{path}", ready=False)
+        with started(proxy):
+            assert proxy.url == f"unix:{path}", proxy.line
+            transport = httpx.HTTPTransport(uds=str(path))
+            with httpx.Client(transport=transport, base_url="http://localhost", timeout=LIMIT_S) as client:
+                until("a server is up", lambda: client.get("/health").status_code == 200)
+                assert client.post(CHAT, json=chat("x", 3, stream=True)).text.endswith("data: [DONE]\n\n")
+                assert client.get("/proxy/status").json()["total_forwarded"] == 1
+            assert proxy.stop() == 0 and not path.exists()

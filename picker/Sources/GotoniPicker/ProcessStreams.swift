@@ -33,8 +33,10 @@ final class ProcessStreams: ChannelInboundHandler {
         context.fireChannelInactive()
     }
 
-    /// Envoy resets every stream that it is done with. An error ends its stream by an event, or the connection.
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {}
+    /// A stream's error ends it by an event, and harms no other. The peer has been told; if it has no stream it is no Envoy.
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if streams.isEmpty { context.close(promise: nil) }
+    }
 
     private func endAll() {
         context = nil
@@ -84,9 +86,8 @@ final class ProcessStreams: ChannelInboundHandler {
         switch event {
         case let event as StreamClosedEvent: streams.removeValue(forKey: event.streamID)?.gone()
         case let event as NIOHTTP2WindowUpdatedEvent: refill(event, context)
-        default: break
+        default: context.fireUserInboundEventTriggered(event)
         }
-        context.fireUserInboundEventTriggered(event)
     }
 
     /// Once half of a window is used up. It goes out with the answers of this turn.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
+import socket
 import stat
 import tempfile
 
@@ -11,7 +13,7 @@ from certificates import client_context, localhost
 from programs import fresh_text, run
 
 import sample
-from world import Picker, world
+from world import Picker, shared, world
 
 
 def _socket() -> pathlib.Path:
@@ -73,6 +75,23 @@ def sockets_that_cannot_be_are_refused() -> None:
     for listen, options in ((path, ("--reuse-port", "true")), (path.parent / "none" / "picker.sock", ())):
         status, words = run("--listen", f"unix:{listen}", *options, *server, program=here.PICKER)
         assert status == 1 and str(listen) in words and not listen.exists(), (status, words)
+
+
+def who_speaks_something_else_is_told_and_left() -> None:
+    """And nobody beside it notices."""
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+    settings_of_four_bytes = bytes((0, 0, 4, 4, 0, 0, 0, 0, 0)) + b"abcd"
+    its = shared()
+    for words in (b"GET / HTTP/1.1\r\nhost: picker\r\n\r\n", bytes(64), preface + settings_of_four_bytes):
+        with socket.create_connection(("127.0.0.1", its.picker.grpc_port), timeout=10) as connection:
+            connection.sendall(words)
+            heard = b""
+            with contextlib.suppress(ConnectionResetError):
+                while part := connection.recv(4096):
+                    heard += part
+            # The head of a GOAWAY frame.
+            assert heard[-17:-8] == bytes((0, 0, 8, 7, 0, 0, 0, 0, 0)), (words, heard)
+        assert its.envoy.chat("hello").status == 200
 
 
 def envoy_speaks_tls_where_it_is_told() -> None:
