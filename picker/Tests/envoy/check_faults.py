@@ -9,11 +9,11 @@ import signal
 import socket
 import time
 
-from programs import chat, fresh_text, until
+from programs import chat, fresh_text, started, until
 from wire import Broken, request
 
-from sample import CLOSED, DUPLEX, DUPLEX_ANSWERS, IMPATIENT, NO_BODIES
-from world import Picker, world
+from sample import CLOSED, DUPLEX, DUPLEX_ANSWERS, IMPATIENT, NO_BODIES, checked
+from world import Envoy, Picker, world
 
 
 def a_dead_engine_is_left_alone() -> None:
@@ -155,6 +155,27 @@ def a_picker_that_hangs_is_waited_for_and_no_longer() -> None:
             until("all are picked", lambda: len(its.picker.records()) == before + 10)
             # What was shown while it hung was given up by Envoy.
             assert its.picker.status()["total_handled"] == 11, its.picker.status()
+
+
+def a_picker_that_hangs_is_noticed_by_its_health() -> None:
+    """Within two checks; until then a request waits for message_timeout, which is long."""
+    with world() as its:
+        servers = [engine.port for engine in its.engines]
+        envoy = Envoy(servers, its.picker.place, *checked(its.picker.grpc_port, its.picker.port))
+        with started(envoy):
+            until("the picker is seen", lambda: envoy.chat("hello").status == 200 and its.picker.records())
+            its.picker.until_quiet()
+            its.picker.signal(signal.SIGSTOP)
+            gauge = "cluster.picker.membership_healthy"
+            until("it is out", lambda: envoy.statistic(gauge) == 0)
+            begin = time.monotonic()
+            assert [envoy.chat("hello").status for _ in range(10)] == [200] * 10
+            assert time.monotonic() - begin < 5
+            its.picker.signal(signal.SIGCONT)
+            until("it is back", lambda: envoy.statistic(gauge) == 1)
+            before = len(its.picker.records())
+            assert envoy.chat("hello").status == 200
+            until("it picks", lambda: len(its.picker.records()) == before + 1)
 
 
 def a_picker_that_hangs_in_an_answer_holds_nobody_up() -> None:

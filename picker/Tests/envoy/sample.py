@@ -59,6 +59,18 @@ def over_tls(authority: str) -> Change:
     return (name, f"{name}      transport_socket: {{name: envoy.transport_sockets.tls, typed_config: {context}}}\n")
 
 
+def checked(picker: int, admin_port: int) -> tuple[Change, ...]:
+    """Envoy asks the picker at `picker` for its health, at its admin listener, as README.md has it."""
+    check = (
+        "      health_checks: [{timeout: 1s, interval: 1s, no_traffic_interval: 1s, unhealthy_threshold: 2, "
+        "healthy_threshold: 1, http_health_check: {path: /health, codec_client_type: HTTP1}}]\n"
+        "      common_lb_config: {healthy_panic_threshold: {value: 0}}\n"
+    )
+    name = "    - name: picker\n"
+    config = f", health_check_config: {{address: {_address(admin_port)}}}"
+    return ((name, name + check), (_address(picker), _address(picker) + config))
+
+
 def without_picker() -> Change:
     """Plain Envoy: the same, but for the filter."""
     text = without_comments()
