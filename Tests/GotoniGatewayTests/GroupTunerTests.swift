@@ -100,7 +100,9 @@ import Testing
             try proxies[index].change { (router) throws(RouterError) in brake.pull(&router) }
             // The loop hears of it later.
             if random.chance(50) { _ = try tell(index) }
-            try proxies[index].change { (router) throws(RouterError) in brake.pull(&router) }
+            if try proxies[index].phase == .following {
+                try proxies[index].change { (router) throws(RouterError) in brake.pull(&router) }
+            }
             if try proxies[index].phase == .frozen { proxies[index].tuner.takeOver() }
         }
 

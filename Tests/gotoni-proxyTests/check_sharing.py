@@ -230,6 +230,10 @@ def one_proxy_tunes_and_the_others_follow() -> None:
             # Brakes hold for all, wherever they are pulled.
             assert three.post("/proxy/tune/freeze")["phase"] == "frozen"
             _tunes(three, [one, two], "frozen")
+            # And a start after one counts, however soon it comes.
+            two.post("/proxy/tune/freeze")
+            two.post("/proxy/tune/start")
+            _tunes(two, [one, three])
             assert one.post("/proxy/tune/rollback")["phase"] == "frozen"
             _tunes(one, [two, three], "frozen")
             for each in (one, two, three):

@@ -97,8 +97,8 @@ struct SharedGroup {
             case .tuner(let brake):
                 var isBraked = false
                 withRouter { (router) throws(RouterError) in
-                    // Once more: another's weights may have come since it was pulled.
-                    brake.pull(&router)
+                    // Another's weights may have come since it was pulled.
+                    if router.tunerStatus().phase == .following { brake.pull(&router) }
                     isBraked = router.tunerStatus().phase == .frozen
                 }
                 if isBraked { tuner.takeOver() }

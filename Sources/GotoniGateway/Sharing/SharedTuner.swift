@@ -2,7 +2,8 @@ import GotoniCore
 
 /// What the tuner of a group has found, in the group's bucket under `tuner`:
 ///
-///     {"home": {"rtt_weight": 1}, "limits": {"itl_ms": 100, "ttft_ms": 2000}, "phase": "on", "proxy": "9f1c", "weights": {"rtt_weight": 2}}
+///     {"proxy": "9f1c", "phase": "on", "limits": {"ttft_ms": 2000, "itl_ms": 100},
+///      "home": {"rtt_weight": 1}, "weights": {"rtt_weight": 2}}
 struct SharedTuner: Codable, Equatable, Sendable {
     enum Phase: String, Codable, Sendable { case on, frozen, off }
     struct Limits: Codable, Equatable, Sendable {
