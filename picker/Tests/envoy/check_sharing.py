@@ -18,13 +18,12 @@ def two_pickers_know_each_others_prompts() -> None:
         with started(other, envoy):
             for picker in (its.picker, other):
                 until("they hear each other", lambda picker=picker: picker.status()["sharing"]["siblings"] == 1)
-            texts = [fresh_text(16_000) for _ in range(6)]
-            for number, text in enumerate(texts):
-                asked, then = (its.envoy, envoy)[:: 1 - number % 2 * 2]
-                first, second = (its.picker, other)[:: 1 - number % 2 * 2]
-                identity = f"sharing-{number}"
-                assert asked.chat(text, headers={"x-request-id": identity}).status == 200
-                there = first.record(identity)
+            sides = [(its.envoy, its.picker), (envoy, other)]
+            for number in range(6):
+                (one_envoy, one), (other_envoy, second) = sides if number % 2 == 0 else sides[::-1]
+                identity, text = f"sharing-{number}", fresh_text(16_000)
+                assert one_envoy.chat(text, headers={"x-request-id": identity}).status == 200
+                there = one.record(identity)
                 body = {"model": "simulated", "messages": [{"role": "user", "content": text}]}
 
                 def known() -> bool:
@@ -33,7 +32,7 @@ def two_pickers_know_each_others_prompts() -> None:
                     return held[there["selected_server_id"]] >= 0.95 * there["tokens"]
 
                 until("the other one knows it", known)
-                assert then.chat(text, headers={"x-request-id": identity}).status == 200
+                assert other_envoy.chat(text, headers={"x-request-id": identity}).status == 200
                 here = second.record(identity)
                 assert here["selected_server_id"] == there["selected_server_id"], (here, there)
                 # The engine says so as well.
