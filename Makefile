@@ -160,7 +160,7 @@ bench-ablation: $(GOTONI) $(VENV)/plot-ready
 bench-storm: $(GOTONI)
 	@$(PYTHON) benchmark/simulation/storm.py --gotoni $(GOTONI) --out $(BUILD)/storm $(ARGS)
 
-## bench-scale       8, 64 and 512 simulated proxies, and digests between regions: docs/scale.md (20 minutes, 3 GB of memory)
+## bench-scale       8, 64 and 512 simulated proxies, and digests between regions: docs/scale.md (half an hour, 12 GB of memory)
 .PHONY: bench-scale
 bench-scale: $(GOTONI)
 	@$(PYTHON) benchmark/simulation/scale.py --gotoni $(GOTONI) --out $(BUILD)/scale --seeds 3 $(ARGS)

@@ -52,7 +52,8 @@ def file_list() -> list[str]:
 def make_targets() -> list[str]:
     targets = set(re.findall(r"^([\w-]+):", read("Makefile"), re.M))
     problems = []
-    for document in ("README.md", "CONTRIBUTING.md", "benchmark/README.md", "benchmark/peers/README.md", "examples/demo/README.md", "picker/README.md"):
+    for document in ("README.md", "CONTRIBUTING.md", "benchmark/README.md", "benchmark/peers/README.md", "docs/scale.md", "examples/demo/README.md",
+                     "picker/README.md"):
         # Commands only: in code, and not the word "make" of a sentence.
         code = " ".join(re.findall(r"`[^`]+`|^    .*$", read(document), re.M))
         problems += [f"{document}: make {t}" for t in re.findall(r"\bmake ([\w-]+)", code) if t not in targets]

@@ -6,12 +6,13 @@ Conversations behind a few system prompts, each turn at a proxy drawn at random:
 can do. Cells: how many proxies; how late they are told; more servers; and a region that is full while others are not, where
 requests have to leave it and find back (by a digest, several sizes of it, or by prices alone). Then what digests cost, measured
 (`gotoni bench-digest`). Writes scale.json and scale.md. Exit status: 0 sharing finds at least 0.95 of what one brain finds, in
-every cell, and regions with a digest of 16 bits do too; 1 not; 2 it failed. Needs Python alone, and three gigabytes of memory
-for 512 proxies.
+every cell, and regions with a digest of 16 bits do too; 1 not; 2 it failed. Needs Python alone, and twelve gigabytes of memory
+for 512 proxies of 384 servers.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import sys
@@ -29,30 +30,38 @@ APART, SHARING, REGIONS, BLIND = "gorgo@apart", "gorgo@sharing", "gorgo@regions"
 LATE = tuple(f"gorgo@sharing:tell_ms={each}" for each in (250, 1_000, 5_000))
 DIGESTS = tuple(f"gorgo@regions:{each}" for each in (
     "digest_bits=8", "digest_every=32", "digest_ms=10000", "digest_ms=60000", "price_ms=1000", "price_ms=5000"))  # fmt: skip
-WORLD = ["--workload", "agentic", "--rtt", "1,120,210", "--kv-tokens", "2000000", "--arrivals", "trace"]
-SMALL = [*WORLD, "--users", "800", "--servers", "16"]
-LARGE = [*WORLD, "--users", "6400", "--servers", "128"]
+USERS = 800
+WORLD = ["--workload", "agentic", "--rtt", "1,120,210", "--kv-tokens", "2000000"]
+# Servers of each region.
+SMALL, LARGE = 16, 128
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    words: list[str]
+    proxies: int
     field: tuple[str, ...]
-    # Of --seeds; the large ones are played once.
-    is_large: bool = False
+    # Of each region; users are as many as that.
+    servers: int = SMALL
+    clients: str = "spread"
 
+    @property
+    def is_large(self) -> bool:
+        """Played once, whatever --seeds says."""
+        return self.servers > SMALL
 
-def proxies(count: int, clients: str = "spread") -> list[str]:
-    return ["--proxies", str(count), "--clients", clients]
+    def words(self, users: int) -> list[str]:
+        """Of the command line. `users`: of a small one."""
+        return [*WORLD, "--users", str(users * self.servers // SMALL), "--servers", str(self.servers), "--clients", self.clients,
+                "--proxies", str(self.proxies)]  # fmt: skip
 
 
 CELLS = {
-    "8 proxies, 48 servers": Cell([*SMALL, *proxies(8)], (ONE_BRAIN, APART, SHARING, REGIONS)),
-    "64 proxies, 48 servers": Cell([*SMALL, *proxies(64)], (ONE_BRAIN, APART, SHARING, *LATE, REGIONS)),
-    "512 proxies, 48 servers": Cell([*SMALL, *proxies(512)], (ONE_BRAIN, APART, SHARING, REGIONS)),
-    "64 proxies, a full region": Cell([*SMALL, *proxies(64, "proxy")], (ONE_BRAIN, APART, SHARING, REGIONS, BLIND, *DIGESTS)),
-    "64 proxies, 384 servers": Cell([*LARGE, *proxies(64)], (ONE_BRAIN, APART, SHARING, REGIONS), is_large=True),
-    "512 proxies, 384 servers": Cell([*LARGE, *proxies(512)], (REGIONS,), is_large=True),
+    "8 proxies, 48 servers": Cell(8, (ONE_BRAIN, APART, SHARING, REGIONS)),
+    "64 proxies, 48 servers": Cell(64, (ONE_BRAIN, APART, SHARING, *LATE, REGIONS)),
+    "512 proxies, 48 servers": Cell(512, (ONE_BRAIN, APART, SHARING, REGIONS)),
+    "64 proxies, a full region": Cell(64, (ONE_BRAIN, APART, SHARING, REGIONS, BLIND, *DIGESTS), clients="proxy"),
+    "64 proxies, 384 servers": Cell(64, (ONE_BRAIN, APART, SHARING, REGIONS), LARGE),
+    "512 proxies, 384 servers": Cell(512, (REGIONS,), LARGE),
 }  # fmt: skip
 
 
@@ -81,7 +90,11 @@ COLUMNS = {
 def main() -> int:
     end_on_signals()
     parser = cells.parser_of(__doc__, "scale.json and scale.md")
+    parser.add_argument("--users", type=int, default=USERS, metavar="N", help="in front of 48 servers; in proportion where there are more")
+    parser.add_argument("--blocks", type=int, default=10_000_000, metavar="N", help="that the measured digest is for")
     options = cells.parsed(parser)
+    if options.users < 10 or not 1_000 <= options.blocks <= 1_000_000_000:
+        parser.error("there must be at least 10 users, and 1,000 to 1,000,000,000 blocks")
     chosen = {name: cell for name, cell in CELLS.items() if options.only in name}
     if not chosen:
         parser.error(f"there is no cell with {options.only} in its name: {'; '.join(CELLS)}")
@@ -92,7 +105,7 @@ def main() -> int:
         for run in runs:
             for policy in played[run]:
                 found[run[0]].setdefault(policy["policy"], []).append(policy)
-        digests = json.loads(output_of([options.gotoni, "bench-digest", "--json"], LIMIT_S))
+        digests = json.loads(output_of([options.gotoni, "bench-digest", "--json", "--blocks", options.blocks], LIMIT_S))
         missed = misses(found)
         lines = [*table(found), "", *digest_table(digests), "", *(missed or ["Sharing finds what one brain finds."])]
         cells.write(found, "\n".join(lines) + "\n", options, "scale")
@@ -102,9 +115,9 @@ def main() -> int:
     return 1 if missed else 0
 
 
-def play(run: cells.Run, options: cells.argparse.Namespace) -> list[Policy]:
+def play(run: cells.Run, options: argparse.Namespace) -> list[Policy]:
     cell = CELLS[run[0]]
-    return cells.play(options.gotoni, cell.words, run[1], ",".join(cell.field))
+    return cells.play(options.gotoni, cell.words(options.users), run[1], ",".join(cell.field))
 
 
 def table(found: Found) -> list[str]:

@@ -14,6 +14,7 @@ import ablation
 import cells
 import matrix
 import pytest
+import scale
 import storm
 import tuner
 from cells import TTFT, Found, Policy
@@ -93,6 +94,17 @@ def test_a_storm_is_judged_by_requests_and_hits() -> None:
     assert [line.split(": ")[1].split(", ")[1] for line in missed] == ["predictive", "predictive", "gorgo"]
 
 
+def test_sharing_is_judged_by_what_one_brain_finds() -> None:
+    def found(hits: float) -> Policy:
+        return {"hit_share": hits}
+
+    cell = {scale.ONE_BRAIN: [found(0.8), found(0.6)], scale.APART: [found(0.4), found(0.3)]}
+    assert scale.share_of_one_brain(cell, scale.APART) == pytest.approx(0.5)
+    assert scale.misses({"8": {**cell, scale.SHARING: [found(0.78), found(0.585)]}}) == []
+    assert len(scale.misses({"8": {**cell, scale.SHARING: [found(0.76), found(0.56)], scale.REGIONS: [found(0.8), found(0.5)]}})) == 2
+    assert scale.misses({"512": {scale.REGIONS: [found(0.1)]}}) == []
+
+
 # MARK: Played
 
 
@@ -130,6 +142,16 @@ def test_the_storm_is_played_and_judged(tmp_path: pathlib.Path) -> None:
 
 
 @needs_programs
+def test_proxies_are_played_and_judged(tmp_path: pathlib.Path) -> None:
+    done = run("scale.py", tmp_path, "--seeds", "2", "--only", "8 proxies, 48", "--users", "60", "--blocks", "100000")
+    assert done.returncode in (0, 1), done.stderr
+    assert (done.returncode == 1) == ("MISSED" in done.stdout)
+    found: Found = json.loads((tmp_path / "scale.json").read_text())["8 proxies, 48 servers"]
+    assert max(scale.HITS.of(found[scale.APART])) < min(scale.HITS.of(found[scale.SHARING]))
+    assert done.stdout.count("\n| 8 blocks | ") == 3
+
+
+@needs_programs
 def test_the_tuner_is_played_and_judged(tmp_path: pathlib.Path) -> None:
     done = run("tuner.py", tmp_path, "--seeds", "2", "--only", "wrong", "--requests", "3000")
     assert done.returncode in (0, 1), done.stderr
@@ -157,6 +179,8 @@ def test_the_tuner_is_played_and_judged(tmp_path: pathlib.Path) -> None:
         ("tuner.py", ["--only", "peace"], "there is no world with peace in its name"),
         ("tuner.py", ["--requests", "9"], "at least 1,000 requests"),
         ("storm.py", ["--traces", "."], "unrecognized arguments"),
+        ("scale.py", ["--only", "nine"], "there is no cell with nine in its name"),
+        ("scale.py", ["--users", "5"], "at least 10 users"),
     ],
 )
 def test_wrong_use_is_a_sentence_and_status_2(
