@@ -73,6 +73,7 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=6_000, metavar="N", help="of each run")
     parser.add_argument("--at-once", type=int, default=48, metavar="N", help="conversations at one time")
     parser.add_argument("--think", type=float, default=0.25, metavar="SECONDS", help="between an answer and the next turn, mean")
+    parser.add_argument("--no-faults", action="store_true", help="only what is found, and what sharing takes")
     parser.add_argument("--seed", type=int, default=1, metavar="N")
     options = parser.parse_args()
     end_on_signals(lambda number: 128 + number)
@@ -278,8 +279,9 @@ def measure(options: argparse.Namespace, logs: pathlib.Path) -> dict[str, Any]:
             if shares:
                 run["sharing"] = [here.status(index)["sharing"] for index in range(count)]
             found["runs"].append(run)
-    print("sharing: with faults", file=sys.stderr)
-    found["faults"] = faults(options, logs)
+    if not options.no_faults:
+        print("sharing: with faults", file=sys.stderr)
+        found["faults"] = faults(options, logs)
     return found
 
 
@@ -366,23 +368,28 @@ def table(found: dict[str, Any]) -> tuple[str, bool]:
         "", f"Told: {bytes_told / max(prompts, 1):.0f} bytes a request, {prompt_bytes / max(blocks, 1):.1f} a block of {BLOCK} tokens; "
         f"{sum(each['messages_told'] for each in told) / max(prompts, 1):.2f} messages a request.",
         "", *processor_time(found["requests"], runs["apart"], runs["sharing"]),
-        "", "| phase | s | requests | hits % | failed |", "|---|--:|--:|--:|--:|",
     ]  # fmt: skip
-    for phase in found["faults"]:
+    faulty, back = fault_table(found["faults"]) if "faults" in found else ([], 1.0)
+    left = sum(run["left"] for run in found["runs"]) + (found["faults"][-1]["left"] if "faults" in found else 0)
+    failed = sum(len(run["failed"]) for run in found["runs"])
+    lines += [*faulty, "", f"Left over: {left}. Failed without a fault: {failed}."]
+    is_good = runs["sharing"]["hit_share"] >= LEAST_SHARE * one and back >= LEAST_BACK and left == 0 and failed == 0
+    return "\n".join(lines) + "\n", is_good
+
+
+def fault_table(phases: list[dict[str, Any]]) -> tuple[list[str], float]:
+    """And what the one that joined found, over what the others did."""
+    lines = ["", "| phase | s | requests | hits % | failed |", "|---|--:|--:|--:|--:|"]
+    for phase in phases:
         lines.append(
             f"| {phase['name']} | {phase['seconds']:.1f} | {phase['requests']} | {phase['hit_share'] * 100:.1f} | {phase['failed']} |"
         )
-    joined = next(phase for phase in found["faults"] if "own" in phase)
-    back = joined["own"] / max(joined["others"], 1e-9)
+    joined = next(phase for phase in phases if "own" in phase)
     lines += [
         "", f"In its first {BACK_S:.0f} s the new one found {joined['own'] * 100:.1f} % cached in {joined['own_requests']} requests, "
         f"the others {joined['others'] * 100:.1f} %; it had caught up after {joined['catch_up_ms']:.0f} ms.",
     ]  # fmt: skip
-    left = sum(run["left"] for run in found["runs"]) + found["faults"][-1]["left"]
-    failed = sum(len(run["failed"]) for run in found["runs"])
-    lines += [f"Left over: {left}. Failed without a fault: {failed}."]
-    is_good = runs["sharing"]["hit_share"] >= LEAST_SHARE * one and back >= LEAST_BACK and left == 0 and failed == 0
-    return "\n".join(lines) + "\n", is_good
+    return lines, joined["own"] / max(joined["others"], 1e-9)
 
 
 def processor_time(requests: int, apart: dict[str, Any], sharing: dict[str, Any]) -> list[str]:
