@@ -285,7 +285,7 @@ test-picker: $(PICKER) $(PROXY) $(ENGINE) $(PICKER_VENV)/ready
 	@picker/Tests/envoy/run --picker $(PICKER) --proxy $(PROXY) --engine $(ENGINE) --python $(PICKER_VENV)/bin/python \
 		--build $(BUILD)/picker-tests
 	$(say) "the picker under load (two minutes; wants a quiet machine)"
-	@$(PICKER_VENV)/bin/python -B picker/Tests/envoy/load.py --picker $(PICKER) --json $(BUILD)/picker-load.json $(ARGS)
+	@$(PICKER_VENV)/bin/python -B picker/Tests/envoy/load.py --picker $(PICKER) --one-core --json $(BUILD)/picker-load.json $(ARGS)
 
 ## chaos             100,000 requests while engines die, hang and restart, clients leave and the proxy is replaced
 .PHONY: chaos
