@@ -43,23 +43,6 @@ public struct TunerReport: Codable, Equatable, Sendable {
     }
 }
 
-/// What several proxies have told each other in a run; see `SharingWork`.
-public struct SharingReport: Codable, Equatable, Sendable {
-    public var promptsTold: Int
-    public var blocksTold: Int
-    public var promptsHeard: Int
-    public var passedOn: Int
-    public var disappointed: Int
-    public var digestBytes: Int
-
-    /// Nil: there was one proxy.
-    init?(_ work: SharingWork?) {
-        guard let work else { return nil }
-        (promptsTold, blocksTold, promptsHeard) = (work.promptsTold, work.blocksTold, work.promptsHeard)
-        (passedOn, disappointed, digestBytes) = (work.passedOn, work.disappointed, work.digestBytes)
-    }
-}
-
 /// How one policy did. Times are milliseconds from the moment the client wanted to send.
 public struct PolicyReport: Codable, Equatable, Sendable {
     public var policy: String
@@ -96,7 +79,8 @@ public struct PolicyReport: Codable, Equatable, Sendable {
     public var evictedTokens: Int
     public var seconds: Double
     public var tuner: TunerReport?
-    public var sharing: SharingReport?
+    /// Nil: there were not several proxies.
+    public var sharing: SharingWork?
 
     public enum CodingKeys: String, CodingKey {
         case policy, goodput, fairness, utilization, failed, retries, preemptions, seconds, tuner, sharing
@@ -128,7 +112,7 @@ public struct PolicyReport: Codable, Equatable, Sendable {
         let times = order.map { Times(run.requests[$0], workload.requests[$0].outputTokens) }
         policy = run.policy.label
         tuner = TunerReport(run.tuner)
-        sharing = SharingReport(run.sharing)
+        sharing = run.sharing
         ttft = bootstrap.distribution(times.map(\.?.ttft))
         e2e = bootstrap.distribution(times.map(\.?.e2e))
         itl = bootstrap.distribution(times.map { $0?.itl })

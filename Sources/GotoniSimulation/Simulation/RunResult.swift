@@ -38,7 +38,7 @@ public struct RunResult: Sendable {
 }
 
 /// What proxies have told each other.
-public struct SharingWork: Equatable, Sendable {
+public struct SharingWork: Codable, Equatable, Sendable {
     /// Prompts told, blocks of them, and prompts that somebody has heard, each listener counted.
     public var promptsTold = 0
     public var blocksTold = 0
