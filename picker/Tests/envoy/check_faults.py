@@ -173,9 +173,9 @@ def a_picker_that_hangs_is_noticed_by_its_health() -> None:
             assert time.monotonic() - begin < 5
             its.picker.signal(signal.SIGCONT)
             until("it is back", lambda: envoy.statistic(gauge) == 1)
+            # Envoy's worker hears of it a moment after its statistics.
             before = len(its.picker.records())
-            assert envoy.chat("hello").status == 200
-            until("it picks", lambda: len(its.picker.records()) == before + 1)
+            until("it picks", lambda: envoy.chat("hello").status == 200 and len(its.picker.records()) > before)
 
 
 def a_picker_that_hangs_in_an_answer_holds_nobody_up() -> None:
