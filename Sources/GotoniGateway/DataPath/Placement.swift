@@ -382,8 +382,11 @@ public class Placement: Waiter {
         stage = .ended
         if let usage { loop.giveBack(usage) }
         usage = nil
-        dispatcher.counters.underWay.subtract(1, ordering: .relaxed)
-        defer { ended() }
+        defer {
+            // Last, and releasing: who sees nothing under way finds every request written down.
+            dispatcher.counters.underWay.subtract(1, ordering: .releasing)
+            ended()
+        }
         guard endpoint != nil else { return }
         let wall = WallClock.seconds()
         record.requestID = requestID
