@@ -195,7 +195,7 @@ typedef struct gotoni_server_info {
     uint64_t running_requests;      /* first token seen, not finished: ours */
     uint64_t queued_tokens;         /* prompt tokens of the queued requests */
     uint64_t running_tokens;        /* prompt tokens of the running requests */
-    uint64_t foreign_queued_requests;  /* of other routers: what its metrics report beyond ours, or what they say */
+    uint64_t foreign_queued_requests;  /* of other routers: what they say, and what metrics report beyond it */
     uint64_t foreign_running_requests;
     uint64_t foreign_queued_tokens;
     uint64_t foreign_running_tokens;
@@ -414,9 +414,9 @@ typedef struct gotoni_metrics {
     uint64_t running_limit;       /* most requests it runs at one time; others wait for a place. 0 is out of range */
 } gotoni_metrics;
 
-/* Takes in one poll of a server's metrics. What it reports beyond our own tickets is foreign load, counted
- * until metrics_ttl_ms later; after that, and for servers that never reported, the mean foreign load of the
- * others is assumed. Errors: ARGUMENT, UNKNOWN_SERVER, RANGE. */
+/* Takes in one poll of a server's metrics. What it reports beyond our own tickets and what others have said
+ * (gotoni_observe_others) is foreign load, counted until metrics_ttl_ms later; after that, and for servers that
+ * never reported, the mean foreign load of all that did is assumed. Errors: ARGUMENT, UNKNOWN_SERVER, RANGE. */
 gotoni_status gotoni_observe_metrics(gotoni_router *router, uint64_t id, const gotoni_metrics *metrics,
                                      uint64_t now_ns);
 
@@ -433,8 +433,8 @@ typedef struct gotoni_load {
 } gotoni_load;
 
 /* What other routers say that they have at this server, all together: for gateways that tell each other. It replaces what
- * was said before and counts as foreign load until metrics_ttl_ms later; where the metrics report more beyond our own,
- * theirs counts, for both see the same requests. Leave out of the sum who has fallen silent, and say all zeros when nobody
+ * was said before and counts as foreign load until metrics_ttl_ms later; of the metrics only what they report beyond it and
+ * our own counts then, for both see the same requests. Leave out of the sum who has fallen silent, and say all zeros when nobody
  * is left: that nothing is there is known then, which is not unknown.
  * Errors: ARGUMENT, UNKNOWN_SERVER, RANGE (more owed than queued tokens). */
 gotoni_status gotoni_observe_others(gotoni_router *router, uint64_t id, const gotoni_load *load, uint64_t now_ns);

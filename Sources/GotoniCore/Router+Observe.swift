@@ -40,7 +40,8 @@ extension Router {
         }
     }
 
-    /// One poll of a server's metrics. What it reports beyond our own tickets is foreign load, until it is stale.
+    /// One poll of a server's metrics. What it reports beyond our own tickets, and what other routers say that they have there,
+    /// is foreign load, until it is stale.
     /// Errors: unknownServer, range.
     public mutating func observeMetrics(_ id: ServerID, _ metrics: EngineMetrics, now: Nanoseconds) throws(RouterError)
     {
@@ -54,11 +55,14 @@ extension Router {
         if let capacity = metrics.kvCapacityTokens { setCapacity(slot, capacity) }
         if let limit = metrics.runningLimit { servers.update(slot) { $0.runningLimit = UInt32(clamping: limit) } }
         guard metrics.hasLoad else { return }
-        servers.setReported(slot, foreign(metrics, servers[slot]), now: self.now, ttl: tuning.metricsTTL)
+        var row = servers[slot]
+        row.reported.forgetIfStale(now: self.now, ttl: tuning.metricsTTL)
+        row.told.forgetIfStale(now: self.now, ttl: tuning.metricsTTL)
+        servers.setReported(slot, foreign(metrics, row), now: self.now, ttl: tuning.metricsTTL)
     }
 
-    /// What other routers say they have put on a server, all together. It counts until it is stale, or what its metrics
-    /// report beyond ours is more: both see the same requests. Errors: unknownServer, range.
+    /// What other routers say they have put on a server, all together. It counts until it is stale, and beside it what the last
+    /// metrics reported beyond it and ours. Errors: unknownServer, range.
     public mutating func observeOthers(_ id: ServerID, _ load: Load, now: Nanoseconds) throws(RouterError) {
         advance(to: now)
         let slot = try servers.slot(id)
@@ -69,38 +73,38 @@ extension Router {
         servers.setTold(slot, load, now: self.now, ttl: tuning.metricsTTL)
     }
 
-    /// What the engine has beyond ours. A figure it does not report stays what it was while that is fresh; tokens it
-    /// never reports are assumed per request.
+    /// What the engine has beyond ours and those that others have told of. A figure it does not report stays what it was while
+    /// that is fresh; tokens it never reports are assumed per request.
     ///
-    /// Engines count a request as running as soon as they prefill it, while ours is queued until its first token: so ours
-    /// that are not among the reported queued are looked for among the running.
+    /// Engines count a request as running as soon as they prefill it, while known ones are queued until their first token: so
+    /// those that are not among the reported queued are looked for among the running.
     private func foreign(_ metrics: EngineMetrics, _ row: ServerRow) -> Load {
-        let (own, before) = (row.own, row.reported.load)
-        func beyond(_ reported: UInt64, _ own: UInt64) -> UInt64 { max(reported, own) - own }
+        let (known, before) = (row.own + row.told.load, row.reported.load)
+        func beyond(_ reported: UInt64, _ known: UInt64) -> UInt64 { max(reported, known) - known }
         func assumed(_ requests: UInt64) -> UInt64 {
             let (tokens, overflow) = requests.multipliedReportingOverflow(by: tuning.tokensPerRequest)
             return overflow ? EngineMetrics.most : min(tokens, EngineMetrics.most)
         }
         var load = before
-        let prefilling = metrics.queuedRequests.map { beyond(own.queuedRequests, $0) } ?? 0
+        let prefilling = metrics.queuedRequests.map { beyond(known.queuedRequests, $0) } ?? 0
         let prefillingTokens =
-            metrics.queuedTokens.map { beyond(own.queuedTokens, $0) }
-            ?? (prefilling > 0 ? own.queuedTokens : 0)
+            metrics.queuedTokens.map { beyond(known.queuedTokens, $0) }
+            ?? (prefilling > 0 ? known.queuedTokens : 0)
         if let queued = metrics.queuedRequests {
-            load.queuedRequests = beyond(queued, own.queuedRequests)
+            load.queuedRequests = beyond(queued, known.queuedRequests)
             load.queuedTokens = assumed(load.queuedRequests)
             load.owedTokens = load.queuedTokens
         }
         if let running = metrics.runningRequests {
-            load.runningRequests = beyond(running, own.runningRequests + prefilling)
+            load.runningRequests = beyond(running, known.runningRequests + prefilling)
             load.runningTokens = assumed(load.runningRequests)
         }
         if let queued = metrics.queuedTokens {
-            load.queuedTokens = beyond(queued, own.owedTokens)
+            load.queuedTokens = beyond(queued, known.owedTokens)
             load.owedTokens = load.queuedTokens
         }
         if let running = metrics.runningTokens {
-            load.runningTokens = beyond(running, own.runningTokens + prefillingTokens)
+            load.runningTokens = beyond(running, known.runningTokens + prefillingTokens)
         }
         return load
     }

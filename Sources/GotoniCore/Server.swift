@@ -73,17 +73,6 @@ public struct Load: Equatable, Sendable, BitwiseCopyable {
         return difference
     }
 
-    /// Of each figure the larger.
-    static func larger(_ a: Load, _ b: Load) -> Load {
-        var load = Load()
-        load.queuedRequests = max(a.queuedRequests, b.queuedRequests)
-        load.runningRequests = max(a.runningRequests, b.runningRequests)
-        load.queuedTokens = max(a.queuedTokens, b.queuedTokens)
-        load.runningTokens = max(a.runningTokens, b.runningTokens)
-        load.owedTokens = max(a.owedTokens, b.owedTokens)
-        return load
-    }
-
     /// Each figure over `count`, rounded down.
     func divided(by count: UInt64) -> Load {
         var mean = Load()
@@ -118,7 +107,7 @@ public struct ServerInfo: Sendable {
     public var rtt: UInt64?
     /// Ours: routed by this router and not finished.
     public var own: Load
-    /// What its metrics report beyond ours, or other routers say of themselves; nil while no fresh observation exists.
+    /// What other routers say of themselves, and what its metrics report beyond these and ours; nil while no fresh observation exists.
     public var foreign: Load?
     public var parity: Parity
     public var events: EventCounts
@@ -170,9 +159,9 @@ struct ServerRow: BitwiseCopyable {
     var rtt: UInt64?
     /// Ours, kept by the ledger.
     var own = Load()
-    /// What others put there, of what its metrics report and of what others say the larger; zero while both are unknown.
+    /// What others put there, the sum of the next two; zero while both are unknown.
     var foreign = Load()
-    /// By its metrics, and by what others say of themselves.
+    /// By its metrics, beyond ours and what others said by then; and by what others say of themselves.
     var reported = TimedLoad()
     var told = TimedLoad()
     /// Of the later of the two.

@@ -223,7 +223,7 @@ struct ServerTable: ~Copyable {
 
     // MARK: Load of other routers
 
-    /// What others put on a server, by its metrics.
+    /// What others put on a server, by its metrics, beyond what they say themselves.
     mutating func setReported(_ slot: Slot, _ load: Load, now: Nanoseconds, ttl: Nanoseconds) {
         rows[Int(slot)].reported = TimedLoad(load: load, time: now)
         setForeign(slot, now: now, ttl: ttl)
@@ -231,18 +231,19 @@ struct ServerTable: ~Copyable {
 
     /// The same, by what they say.
     mutating func setTold(_ slot: Slot, _ load: Load, now: Nanoseconds, ttl: Nanoseconds) {
+        rows[Int(slot)].told.forgetIfStale(now: now, ttl: ttl)
+        // Until they spoke it was among what its metrics report.
+        if rows[Int(slot)].told.time == nil { rows[Int(slot)].reported = TimedLoad() }
         rows[Int(slot)].told = TimedLoad(load: load, time: now)
         setForeign(slot, now: now, ttl: ttl)
     }
 
-    /// Metrics come late and what others say is lost at times; both count the same requests, so their sum would count them
-    /// twice.
     private mutating func setForeign(_ slot: Slot, now: Nanoseconds, ttl: Nanoseconds) {
         var row = rows[Int(slot)]
         forgetMetrics(slot)
         row.reported.forgetIfStale(now: now, ttl: ttl)
         row.told.forgetIfStale(now: now, ttl: ttl)
-        let load = Load.larger(row.reported.load, row.told.load)
+        let load = row.reported.load + row.told.load
         let item = UInt32(slot) + 1
         let older = newestMetrics
         if older != 0 { rows[Int(older - 1)].metricsNewer = item } else { oldestMetrics = item }

@@ -76,8 +76,9 @@ import Testing
         #expect(!row.metricsKnown && row.load.queuedRequests == 0)
     }
 
-    /// Metrics and what other routers say of themselves count the same requests: of each figure the larger, while it is fresh.
-    @Test func othersCountAsTheySayOrAsMetricsShow() throws {
+    /// Metrics and what other routers say of themselves count the same requests: what they say, and what metrics show beyond it,
+    /// each while it is fresh.
+    @Test func othersCountAsTheySayAndStrangersAsMetricsShow() throws {
         let test = try RouterUnderTest(servers: 2)
         try test.load(1, requests: 2, tokens: 100)
         var others = Load()
@@ -89,10 +90,12 @@ import Testing
             $0.queuedRequests = 3
             $0.runningRequests = 5
         }
-        #expect(try load().queuedRequests == 2 + 3 && load().runningRequests == 5, "the engine sees one of theirs less")
+        // Two of the five that wait are being prefilled.
+        #expect(try load().queuedRequests == 2 + 3 && load().runningRequests == 1 + 2, "two strangers run")
         test.wait(milliseconds: 3_000)
         others.queuedRequests = 7
         try test.router.observeOthers(ServerID(1), others, now: test.now)
+        #expect(try load().queuedRequests == 2 + 7 && load().runningRequests == 1 + 2)
         test.wait(milliseconds: 2_001)
         try test.router.observeOthers(ServerID(1), others, now: test.now)
         #expect(try load().queuedRequests == 2 + 7 && load().runningRequests == 1, "metrics are stale, others not")
@@ -101,6 +104,23 @@ import Testing
         others.owedTokens = others.queuedTokens + 1
         #expect(throws: RouterError.range) { try test.router.observeOthers(ServerID(1), others, now: test.now) }
         #expect(throws: RouterError.unknownServer) { try test.router.observeOthers(ServerID(9), Load(), now: test.now) }
+    }
+
+    /// Who begins to say what metrics have shown, or says no more what they show, is counted once.
+    @Test func othersWhoBeginOrCeaseToSpeakCountOnce() throws {
+        let test = try RouterUnderTest(servers: 1)
+        func running() throws -> UInt64 { try test.explain([1]).rows[0].load.runningRequests }
+        try observe(test, 1) { $0.runningRequests = 4 }
+        #expect(try running() == 4)
+        var others = Load()
+        (others.runningRequests, others.runningTokens) = (4, 100)
+        try test.router.observeOthers(ServerID(1), others, now: test.now)
+        #expect(try running() == 4)
+        try observe(test, 1) { $0.runningRequests = 6 }
+        #expect(try running() == 6)
+        test.wait(milliseconds: 5_001)
+        try observe(test, 1) { $0.runningRequests = 6 }
+        #expect(try running() == 6)
     }
 
     /// One server without metrics is priced like the average of the others; nobody is drawn at random.

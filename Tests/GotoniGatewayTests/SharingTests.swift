@@ -94,9 +94,9 @@ import Testing
         copy = whole
         if let found = try? SiblingLoads(from: &copy) { #expect(found.loads.count <= SiblingLoads.mostServers) }
         copy = whole
-        try? siblings.hear(loads: &copy, now: Nanoseconds(milliseconds: 1))
-        #expect(
-            siblings.loads(now: Nanoseconds(milliseconds: 1)).values.allSatisfy { $0.owedTokens <= $0.queuedTokens })
+        let now = Nanoseconds(milliseconds: 1)
+        _ = try? siblings.hear(loads: &copy, now: now)
+        #expect(siblings.loads(now: now).values.allSatisfy { $0.owedTokens <= $0.queuedTokens })
     }
 
     @Test func thatAServerWasEmptiedIsTold() throws {
@@ -105,6 +105,20 @@ import Testing
             var bytes = SiblingPrompts.emptied(key, by: 9)
             #expect(SiblingPrompts.proxy(of: bytes) == 9)
             #expect(try memory.read(&bytes) == .emptied(expected))
+        }
+    }
+
+    /// Two proxies tell each other almost at once; however many there are, nobody hears over a thousand messages of one kind a
+    /// second, or what is told is a twentieth of one old.
+    @Test func theMoreProxiesTheLaterTheyTell() {
+        #expect(Siblings.interval(siblings: 1).milliseconds == 2)
+        var before = Nanoseconds(0)
+        for siblings in 0...Siblings.most {
+            let interval = Siblings.interval(siblings: siblings)
+            #expect(before <= interval && interval <= Siblings.longestInterval)
+            let heard = Double(siblings) * 1_000 / interval.milliseconds
+            #expect(heard <= 1_000 || interval == Siblings.longestInterval, "\(siblings) siblings")
+            before = interval
         }
     }
 
@@ -140,26 +154,56 @@ import Testing
         var (first, second) = (
             Self.message(1, [5: Self.load(queued: 10, owed: 0)]), Self.message(2, [5: Self.load(queued: 2, owed: 0)])
         )
-        try siblings.hear(loads: &first, now: start)
-        try siblings.hear(loads: &second, now: start)
-        func queued(after milliseconds: Double) -> UInt64? {
-            siblings.loads(now: start.plus(Nanoseconds(milliseconds: milliseconds)))[5]?.queuedRequests
+        #expect(try siblings.hear(loads: &first, now: start) == [5])
+        #expect(try siblings.hear(loads: &second, now: start) == [5])
+        func queued(after milliseconds: Double) -> UInt64 {
+            siblings.loads(now: start.plus(Nanoseconds(milliseconds: milliseconds)))[5]?.queuedRequests ?? 0
         }
         #expect(queued(after: 0) == 12 && queued(after: 1_500) == 12)
-        #expect(queued(after: 2_750) == 6 && queued(after: 4_000) == nil)
+        #expect(queued(after: 2_750) == 6 && queued(after: 4_000) == 0)
         #expect(siblings.count(now: start) == 2 && siblings.count(now: start.plus(Siblings.silent)) == 0)
         var leaving = Self.message(1, leaves: true)
-        try siblings.hear(loads: &leaving, now: start)
+        #expect(try siblings.hear(loads: &leaving, now: start) == [5])
         #expect(queued(after: 0) == 2 && siblings.count(now: start) == 1)
         siblings.forget(now: start.plus(Siblings.gone))
         #expect(siblings == Siblings())
+    }
+
+    /// Whatever changes, and whether it is told whole or not: what is held is what was told, and the servers where it has changed
+    /// are named.
+    @Test(arguments: Seeds.sequence(50)) func changesAddUpToTheWhole(seed: UInt64) throws {
+        var random = SplitMix64(seed: seed)
+        var siblings = Siblings()
+        var told: [UInt64: Load] = [:]
+        let now = Nanoseconds(milliseconds: 1)
+        for turn in 0..<40 {
+            var loads = told
+            for _ in 0..<random.pick(0...4) {
+                let key = UInt64(random.pick(1...6))
+                loads[key] = random.chance(30) ? nil : Self.load(queued: UInt64(random.pick(0...9)), owed: 0)
+            }
+            var message = SiblingLoads(proxy: 7, changing: told, into: loads)
+            if turn == 0 || random.chance(20) {
+                message = SiblingLoads(proxy: 7)
+                message.loads = loads
+            }
+            var bytes = ByteBuffer()
+            message.write(into: &bytes)
+            let named = Set(try siblings.hear(loads: &bytes, now: now))
+            for key in UInt64(1)...6 {
+                #expect(siblings.loads(at: [key], now: now)[key] == loads[key], "seed \(seed), turn \(turn)")
+                #expect(named.contains(key) || told[key] == loads[key], "seed \(seed), turn \(turn)")
+            }
+            #expect(siblings.loads(now: now) == loads, "seed \(seed), turn \(turn)")
+            told = loads
+        }
     }
 
     @Test func thereAreNeverTooManySiblings() throws {
         var siblings = Siblings()
         for proxy in 0..<UInt64(Siblings.most + 100) {
             var bytes = Self.message(proxy, [5: Self.load(queued: 1, owed: 0)])
-            try siblings.hear(loads: &bytes, now: Nanoseconds(milliseconds: 1))
+            _ = try siblings.hear(loads: &bytes, now: Nanoseconds(milliseconds: 1))
         }
         #expect(siblings.count(now: Nanoseconds(milliseconds: 1)) == Siblings.most)
     }

@@ -73,6 +73,7 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=6_000, metavar="N", help="of each run")
     parser.add_argument("--at-once", type=int, default=48, metavar="N", help="conversations at one time")
     parser.add_argument("--think", type=float, default=0.25, metavar="SECONDS", help="between an answer and the next turn, mean")
+    parser.add_argument("--speed", type=float, default=50, metavar="N", help="of the engines: N times a real one's (%(default)s)")
     parser.add_argument("--no-faults", action="store_true", help="only what is found, and what sharing takes")
     parser.add_argument("--seed", type=int, default=1, metavar="N")
     options = parser.parse_args()
@@ -226,7 +227,7 @@ def world(options: argparse.Namespace, logs: pathlib.Path, count: int, shares: b
         ports = free_ports(options.engines + count + 2)
         engine_ports, proxy_ports, nats_port = ports[: options.engines], ports[options.engines : -1], ports[-1]
         engines = [
-            program(f"engine-{index}", [options.bin / "gotoni-engine", "--listen", f"127.0.0.1:{port}", "--speed", "50"])
+            program(f"engine-{index}", [options.bin / "gotoni-engine", "--listen", f"127.0.0.1:{port}", "--speed", options.speed])
             for index, port in enumerate(engine_ports)
         ]
         words: list[object] = [word for index, port in enumerate(engine_ports)

@@ -1,4 +1,4 @@
-public import GotoniCore
+import GotoniCore
 import Logging
 import NIOConcurrencyHelpers
 import NIOPosix
@@ -15,8 +15,6 @@ public struct SharingConfiguration: Sendable {
     public var key: String?
     /// Proxies of one group share.
     public var group = "gotoni"
-    /// Between two messages of one kind.
-    public var interval = Nanoseconds(milliseconds: 50)
 
     /// Nil: that is no URL of NATS.
     public init?(url: String) {

@@ -28,10 +28,14 @@ final class SharingLoop {
     private var siblings = Siblings()
     private var log = SiblingLog()
     private var emptied: [UInt64] = []
-    /// Told last, and when; and when anything was.
+    /// When prompts were told last.
+    private var toldPromptsTime: Nanoseconds?
+    /// Loads told last, and when; and when all of them were.
     private var toldLoads: [UInt64: Load] = [:]
     private var toldLoadsTime: Nanoseconds?
-    private var toldTime: Nanoseconds?
+    private var toldAllLoads: Nanoseconds?
+    /// Servers where others' loads have changed, by `ServerKey`.
+    private var changed: Set<UInt64> = []
     /// Troubles that were logged since there was none: the same ones come again and again.
     private var complaints: Set<String> = []
     private var group: SharedGroup
@@ -63,7 +67,8 @@ final class SharingLoop {
     private static let mostPerTurn = 256
     private static let mostEmptied = 1_024
     private static let mostComplaints = 16
-    private static let waitMs: Int64 = 5
+    /// For prompts; what else there is to hear or to tell waits as long.
+    private static let waitMs: Int64 = 3
     private static let betweenLooks = Nanoseconds(milliseconds: 100)
     /// Messages that wait in libnats.
     private static let mostWaiting: (messages: Int32, bytes: Int32) = (65_536, 64 << 20)
@@ -89,12 +94,14 @@ final class SharingLoop {
             guard connection.isConnected else { return stayAlone("NATS cannot be reached", now: now) }
             if links?.reconnects != connection.reconnects { links = try link(connection, now: now) }
             guard let links else { return }
-            try tell(connection, now: now)
+            try tellPrompts(connection, now: now)
+            try tellLoads(connection, now: now)
             try group.write(to: links.bucket)
             try look(links, now: now)
-            let isBusy = try hearPrompts(links, now: now)
-            try hearLoads(links, waits: !isBusy, now: now)
+            try hearLoads(links, now: now)
             observeOthers(now: now)
+            // What this waits for: it is what the next turn of a conversation is decided by.
+            try hearPrompts(links, now: now)
             if !complaints.isEmpty { logger.notice("NATS is there: what is known is shared") }
             complaints = []
             (figures.isConnected, figures.trouble, figures.reconnects) = (true, "", connection.reconnects)
@@ -155,7 +162,7 @@ final class SharingLoop {
         let watch = try bucket.watch()
         // What was told meanwhile has gone nowhere.
         log.tellAnew()
-        (toldLoads, toldLoadsTime) = ([:], nil)
+        toldAllLoads = nil
         return Links(
             reconnects: reconnects, began: now, prompts: prompts, loads: loads, bucket: bucket, watch: watch,
             last: last, droppedBefore: Int(figures.dropped))
@@ -163,9 +170,10 @@ final class SharingLoop {
 
     // MARK: Telling
 
-    private func tell(_ connection: NATSConnection, now: Nanoseconds) throws(NATSError) {
-        if let toldTime, now.since(toldTime) < configuration.interval { return }
-        toldTime = now
+    private func tellPrompts(_ connection: NATSConnection, now: Nanoseconds) throws(NATSError) {
+        if let toldPromptsTime, now.since(toldPromptsTime) < interval { return }
+        guard log.hasNews || !emptied.isEmpty else { return }
+        toldPromptsTime = now
         // What does not fit into one message now goes with the next.
         while let server = emptied.first {
             try publish(connection, configuration.prompts, SiblingPrompts.emptied(server, by: sharing.proxy))
@@ -182,21 +190,34 @@ final class SharingLoop {
             figures.blocksTold += UInt64(written.blocks)
             figures.promptsLost += log.lost - lost
         }
-        let loads = ownLoads(now: now)
-        let isDue = toldLoadsTime.map { now.since($0) >= Siblings.heartbeat } ?? true
-        if isDue || loads.loads != toldLoads {
-            try tell(connection, loads)
-            (toldLoads, toldLoadsTime) = (loads.loads, now)
-        }
     }
 
-    private func ownLoads(now: Nanoseconds) -> SiblingLoads {
-        var own = SiblingLoads(proxy: sharing.proxy)
+    private func tellLoads(_ connection: NATSConnection, now: Nanoseconds) throws(NATSError) {
+        if let toldLoadsTime, now.since(toldLoadsTime) < interval { return }
+        let loads = ownLoads(now: now)
+        if toldAllLoads.map({ now.since($0) >= Siblings.heartbeat }) ?? true {
+            var all = SiblingLoads(proxy: sharing.proxy)
+            all.loads = loads
+            try tell(connection, all)
+            toldAllLoads = now
+        } else if loads != toldLoads {
+            try tell(connection, SiblingLoads(proxy: sharing.proxy, changing: toldLoads, into: loads))
+        } else {
+            return
+        }
+        (toldLoads, toldLoadsTime) = (loads, now)
+    }
+
+    /// Between two messages of one kind, now.
+    private var interval: Nanoseconds { Siblings.interval(siblings: figures.siblings) }
+
+    private func ownLoads(now: Nanoseconds) -> [UInt64: Load] {
+        var own: [UInt64: Load] = [:]
         for server in dispatcher.fleet.all where server.state.withLockedValue({ $0.inFlight > 0 }) {
             let info = try? dispatcher.router.withRouter { (router) throws(RouterError) in
                 try router.info(server.id, now: now)
             }
-            if let load = info?.own, load.requests > 0 { own.loads[server.key] = load }
+            if let load = info?.own, load.requests > 0 { own[server.key] = load }
         }
         return own
     }
@@ -215,10 +236,10 @@ final class SharingLoop {
 
     // MARK: Hearing
 
-    /// Gives whether more of them wait.
-    private func hearPrompts(_ links: Links, now: Nanoseconds) throws(NATSError) -> Bool {
+    private func hearPrompts(_ links: Links, now: Nanoseconds) throws(NATSError) {
+        var timeout = Self.waitMs
         for _ in 0..<Self.mostPerTurn {
-            let isThere = try links.prompts.next(timeout: 0) { _, message, number in
+            let isThere = try links.prompts.next(timeout: timeout) { _, message, number in
                 if number >= next { next = number + 1 }
                 var bytes = ByteBuffer(bytes: message)
                 guard SiblingPrompts.proxy(of: bytes) != sharing.proxy else { return }
@@ -233,13 +254,13 @@ final class SharingLoop {
                 }
             }
             if !isThere { break }
+            timeout = 0
         }
         figures.behind = links.prompts.waiting
         figures.dropped = UInt64(links.droppedBefore + links.prompts.dropped + links.loads.dropped)
         if figures.catchUpMs == nil, next > links.last, let began {
             figures.catchUpMs = now.since(began).milliseconds
         }
-        return figures.behind > 0
     }
 
     private func hold(_ prompts: [ToldPrompt], now: Nanoseconds) {
@@ -255,16 +276,16 @@ final class SharingLoop {
         if key == nil || server != nil { _ = try? dispatcher.clearPrefixes(of: server, now: now) }
     }
 
-    private func hearLoads(_ links: Links, waits: Bool, now: Nanoseconds) throws(NATSError) {
-        var timeout = waits ? Self.waitMs : 0
+    private func hearLoads(_ links: Links, now: Nanoseconds) throws(NATSError) {
         for _ in 0..<Self.mostPerTurn {
-            let isThere = try links.loads.next(timeout: timeout) { _, message, _ in
+            let isThere = try links.loads.next(timeout: 0) { _, message, _ in
                 var bytes = ByteBuffer(bytes: message)
                 guard SiblingLoads.proxy(of: bytes) != sharing.proxy else { return }
-                heard(bytes.readableBytes) { () throws(MeshError) in try siblings.hear(loads: &bytes, now: now) }
+                heard(bytes.readableBytes) { () throws(MeshError) in
+                    changed.formUnion(try siblings.hear(loads: &bytes, now: now))
+                }
             }
             if !isThere { break }
-            timeout = 0
         }
     }
 
@@ -278,17 +299,26 @@ final class SharingLoop {
         }
     }
 
-    /// Every look: tells the router what the others have at servers, and forgets who is gone.
+    /// Tells the router what the others have at servers where that has changed, and now and then at all, for what is old counts
+    /// less; and forgets who is gone.
     private func observeOthers(now: Nanoseconds) {
-        if let observedAt, now.since(observedAt) < configuration.interval { return }
+        if !changed.isEmpty {
+            let servers = dispatcher.fleet.byKey
+            observe(siblings.loads(at: changed, now: now), at: changed.compactMap { servers[$0] }, now: now)
+            changed = []
+        }
+        if let observedAt, now.since(observedAt) < Siblings.longestInterval { return }
         observedAt = now
         siblings.forget(now: now)
-        let loads = siblings.loads(now: now)
         // Once more when nobody is left.
         let isAlone = siblings.count(now: now) == 0
         if isAlone, hasObservedNone { return }
         hasObservedNone = isAlone
-        for server in dispatcher.fleet.all {
+        observe(siblings.loads(now: now), at: dispatcher.fleet.all, now: now)
+    }
+
+    private func observe(_ loads: [UInt64: Load], at servers: [Server], now: Nanoseconds) {
+        for server in servers {
             let load = loads[server.key] ?? Load()
             try? dispatcher.router.withRouter { (router) throws(RouterError) in
                 try router.observeOthers(server.id, load, now: now)

@@ -3,7 +3,14 @@ import NIOCore
 
 /// The other proxies of a group, as far as they were heard: a value without clock.
 struct Siblings: Equatable {
-    /// Each says that it is there so often, and when its load has changed at once.
+    /// Between two messages of one kind. With few siblings it is short, for the next turn of a conversation may come at once, and
+    /// where servers are busy every load that is not known yet sends somebody astray; with more it is longer, so that nobody
+    /// hears over a thousand messages of one kind a second; from fifty on it is what a region can bear (docs/scale.md).
+    static func interval(siblings: Int) -> Nanoseconds {
+        min(Nanoseconds(milliseconds: Double(max(siblings + 1, 2))), longestInterval)
+    }
+    static let longestInterval = Nanoseconds(milliseconds: 50)
+    /// Each tells all its load so often, and between what has changed.
     static let heartbeat = Nanoseconds(milliseconds: 1_000)
     /// One that was not heard for so long no longer counts in full, and for so long not at all.
     static let late = Nanoseconds(milliseconds: 1_500)
@@ -28,18 +35,20 @@ struct Siblings: Equatable {
 
     func isThere(_ proxy: UInt64, now: Nanoseconds) -> Bool { byID[proxy]?.isThere(now: now) ?? false }
 
-    /// Errors: those of the messages.
-    mutating func hear(loads bytes: inout ByteBuffer, now: Nanoseconds) throws(MeshError) {
+    /// Gives the servers that it is about, by `ServerKey`. Errors: those of the messages.
+    mutating func hear(loads bytes: inout ByteBuffer, now: Nanoseconds) throws(MeshError) -> [UInt64] {
         let told = try SiblingLoads(from: &bytes)
+        let before = told.isWhole ? byID[told.proxy].map { Array($0.loads.keys) } ?? [] : []
         if told.isLeaving {
             byID[told.proxy]?.loads = [:]
             byID[told.proxy]?.loadsHeard = nil
         } else {
             change(told.proxy, now: now) {
-                $0.loads = told.loads
+                told.apply(to: &$0.loads)
                 $0.loadsHeard = now
             }
         }
+        return before + told.loads.keys
     }
 
     mutating func hear(
@@ -59,13 +68,20 @@ struct Siblings: Equatable {
         byID[proxy]?.heard = now
     }
 
-    /// What they have at servers, all together, by `ServerKey`; what is old counts less.
-    func loads(now: Nanoseconds) -> [UInt64: Load] {
+    /// What they have at servers, all together; what is old counts less. `keys`: `ServerKey`s of some servers; nil: of all
+    /// where they have any.
+    func loads(at keys: Set<UInt64>? = nil, now: Nanoseconds) -> [UInt64: Load] {
         var sum: [UInt64: Load] = [:]
         for sibling in byID.values {
             guard let heard = sibling.loadsHeard else { continue }
             let share = Self.share(age: now.since(heard))
-            for (key, load) in sibling.loads where share > 0 { sum[key, default: Load()].add(load, times: share) }
+            if let keys {
+                for key in keys {
+                    if let load = sibling.loads[key] { sum[key, default: Load()].add(load, times: share) }
+                }
+            } else {
+                for (key, load) in sibling.loads { sum[key, default: Load()].add(load, times: share) }
+            }
         }
         return sum
     }

@@ -226,7 +226,7 @@ class ServerInfo:
     metrics_known: bool
     """Whether a fresh observation of its metrics exists."""
     foreign_queued_requests: int
-    """What its metrics report beyond our own tickets, as the next three."""
+    """What other routers say of themselves, and what metrics report beyond it and our own tickets, as the next three."""
     foreign_running_requests: int
     foreign_queued_tokens: int
     foreign_running_tokens: int
