@@ -81,7 +81,8 @@ private func kvEvents(_ message: UnsafeRawBufferPointer) {
         do throws(KVEventError) {
             try reader.read(message) { (event) throws(KVEventError) in
                 seen += event.hashes + [UInt64(event.tokens.count), event.namespace]
-                require(event.kind != .stored || event.tokens.count == event.hashes.count * event.blockTokens)
+                let isWhole = event.kind == .stored && event.bearing == .counts
+                require(!isWhole || event.tokens.count == event.hashes.count * event.blockTokens)
                 require(event.hashes.count <= message.count && event.tokens.count <= message.count)
             }
             require((try? reader.time(of: message)) != nil)

@@ -194,6 +194,8 @@ private func batch(_ events: [Packed]) -> Packed { .array([.float(1.5), .array(e
         let wrong: [(Packed, KVEventError)] = [
             (.array([.float(1)]), .malformed), (.text("BlockStored"), .malformed),
             (batch([.array([.text("BlockMoved")])]), .unknownEvent), (batch([.map([("a", .null)])]), .unknownEvent),
+            (.map([]), .malformed), (.map([("ts", .float(1))]), .malformed),
+            (.map([("events", .array([stored()]))]), .malformed),
             (batch([.array([.text("BlockStored"), .array([.number(1)])])]), .malformed),
             (batch([stored([("block_size", .number(3))])]), .malformed),
             (batch([stored([("token_ids", .array([.number(1 << 40)]))])]), .malformed),

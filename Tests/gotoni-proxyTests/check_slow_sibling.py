@@ -144,7 +144,7 @@ def a_slow_subscriber_slows_nobody_and_says_what_it_missed() -> None:
                 gone = []
                 told = messages_told()
                 # Half of the messages are of loads, which the stream does not keep.
-                while sharing(slow)["connected"] or len(gone) < ROUNDS or messages_told() < told + 4 * KEPT:
+                while sharing(slow)["connected"] or len(gone) < ROUNDS or messages_told() < told + 3 * KEPT:
                     gone.append(load.phase())
                     assert len(gone) < 10, sharing(slow)
                 assert (words := _is_slower(free, gone)) is None, words

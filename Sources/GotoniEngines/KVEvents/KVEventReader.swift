@@ -96,18 +96,21 @@ public struct KVEventReader {
     ) throws(KVEventError) -> Double {
         guard message.count <= Self.mostBytes else { throw .tooLarge }
         var input = MessagePack(message)
-        var time = 0.0
+        var time: Double?
         if try input.peek() == .map {
+            var hasEvents = false
             for _ in 0..<(try input.map()) {
                 let key = try input.bytesOrText()
                 if equals(key, "ts") {
                     time = try input.number()
                 } else if equals(key, "events") {
                     try events(&input, body)
+                    hasEvents = true
                 } else {
                     try input.skip()
                 }
             }
+            guard hasEvents else { throw .malformed }
         } else {
             let fields = try input.array()
             guard fields >= 2 else { throw .malformed }
@@ -115,7 +118,7 @@ public struct KVEventReader {
             try events(&input, body)
             for _ in 2..<fields { try input.skip() }
         }
-        guard input.isAtEnd else { throw .malformed }
+        guard let time, input.isAtEnd else { throw .malformed }
         return time
     }
 
