@@ -434,8 +434,8 @@ typedef struct gotoni_load {
 
 /* What other routers say that they have at this server, all together: for gateways that tell each other. It replaces what
  * was said before and counts as foreign load until metrics_ttl_ms later; of the metrics only what they report beyond it and
- * our own counts then, for both see the same requests. Leave out of the sum who has fallen silent, and say all zeros when nobody
- * is left: that nothing is there is known then, which is not unknown.
+ * our own counts then, for both see the same requests. Leave out of the sum who has fallen silent, and say all zeros when
+ * nobody is left: that nothing is there is known then, which is not unknown.
  * Errors: ARGUMENT, UNKNOWN_SERVER, RANGE (more owed than queued tokens). */
 gotoni_status gotoni_observe_others(gotoni_router *router, uint64_t id, const gotoni_load *load, uint64_t now_ns);
 

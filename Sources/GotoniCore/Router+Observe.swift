@@ -40,9 +40,8 @@ extension Router {
         }
     }
 
-    /// One poll of a server's metrics. What it reports beyond our own tickets, and what other routers say that they have there,
-    /// is foreign load, until it is stale.
-    /// Errors: unknownServer, range.
+    /// One poll of a server's metrics. What it reports beyond our own tickets and those that other routers have told of is
+    /// foreign load beside theirs, until it is stale. Errors: unknownServer, range.
     public mutating func observeMetrics(_ id: ServerID, _ metrics: EngineMetrics, now: Nanoseconds) throws(RouterError)
     {
         advance(to: now)
@@ -55,10 +54,8 @@ extension Router {
         if let capacity = metrics.kvCapacityTokens { setCapacity(slot, capacity) }
         if let limit = metrics.runningLimit { servers.update(slot) { $0.runningLimit = UInt32(clamping: limit) } }
         guard metrics.hasLoad else { return }
-        var row = servers[slot]
-        row.reported.forgetIfStale(now: self.now, ttl: tuning.metricsTTL)
-        row.told.forgetIfStale(now: self.now, ttl: tuning.metricsTTL)
-        servers.setReported(slot, foreign(metrics, row), now: self.now, ttl: tuning.metricsTTL)
+        servers.forgetStaleForeign(slot, now: self.now, ttl: tuning.metricsTTL)
+        servers.setReported(slot, foreign(metrics, servers[slot]), now: self.now)
     }
 
     /// What other routers say they have put on a server, all together. It counts until it is stale, and beside it what the last
@@ -70,7 +67,8 @@ extension Router {
             max(load.queuedRequests, load.runningRequests, load.queuedTokens, load.runningTokens) <= EngineMetrics.most,
             load.owedTokens <= load.queuedTokens
         else { throw .range }
-        servers.setTold(slot, load, now: self.now, ttl: tuning.metricsTTL)
+        servers.forgetStaleForeign(slot, now: self.now, ttl: tuning.metricsTTL)
+        servers.setTold(slot, load, now: self.now)
     }
 
     /// What the engine has beyond ours and those that others have told of. A figure it does not report stays what it was while

@@ -107,7 +107,8 @@ public struct ServerInfo: Sendable {
     public var rtt: UInt64?
     /// Ours: routed by this router and not finished.
     public var own: Load
-    /// What other routers say of themselves, and what its metrics report beyond these and ours; nil while no fresh observation exists.
+    /// What other routers say of themselves, and what its metrics report beyond these and ours; nil while no fresh observation
+    /// exists.
     public var foreign: Load?
     public var parity: Parity
     public var events: EventCounts

@@ -223,26 +223,29 @@ struct ServerTable: ~Copyable {
 
     // MARK: Load of other routers
 
+    /// Of what metrics report and others say, what is older than `ttl`; before either is set anew.
+    mutating func forgetStaleForeign(_ slot: Slot, now: Nanoseconds, ttl: Nanoseconds) {
+        rows[Int(slot)].reported.forgetIfStale(now: now, ttl: ttl)
+        rows[Int(slot)].told.forgetIfStale(now: now, ttl: ttl)
+    }
+
     /// What others put on a server, by its metrics, beyond what they say themselves.
-    mutating func setReported(_ slot: Slot, _ load: Load, now: Nanoseconds, ttl: Nanoseconds) {
+    mutating func setReported(_ slot: Slot, _ load: Load, now: Nanoseconds) {
         rows[Int(slot)].reported = TimedLoad(load: load, time: now)
-        setForeign(slot, now: now, ttl: ttl)
+        setForeign(slot, now: now)
     }
 
     /// The same, by what they say.
-    mutating func setTold(_ slot: Slot, _ load: Load, now: Nanoseconds, ttl: Nanoseconds) {
-        rows[Int(slot)].told.forgetIfStale(now: now, ttl: ttl)
+    mutating func setTold(_ slot: Slot, _ load: Load, now: Nanoseconds) {
         // Until they spoke it was among what its metrics report.
         if rows[Int(slot)].told.time == nil { rows[Int(slot)].reported = TimedLoad() }
         rows[Int(slot)].told = TimedLoad(load: load, time: now)
-        setForeign(slot, now: now, ttl: ttl)
+        setForeign(slot, now: now)
     }
 
-    private mutating func setForeign(_ slot: Slot, now: Nanoseconds, ttl: Nanoseconds) {
-        var row = rows[Int(slot)]
+    private mutating func setForeign(_ slot: Slot, now: Nanoseconds) {
+        let row = rows[Int(slot)]
         forgetMetrics(slot)
-        row.reported.forgetIfStale(now: now, ttl: ttl)
-        row.told.forgetIfStale(now: now, ttl: ttl)
         let load = row.reported.load + row.told.load
         let item = UInt32(slot) + 1
         let older = newestMetrics

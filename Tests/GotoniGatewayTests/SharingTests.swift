@@ -183,10 +183,7 @@ import Testing
                 loads[key] = random.chance(30) ? nil : Self.load(queued: UInt64(random.pick(0...9)), owed: 0)
             }
             var message = SiblingLoads(proxy: 7, changing: told, into: loads)
-            if turn == 0 || random.chance(20) {
-                message = SiblingLoads(proxy: 7)
-                message.loads = loads
-            }
+            if turn == 0 || random.chance(20) { message = SiblingLoads(proxy: 7, loads) }
             var bytes = ByteBuffer()
             message.write(into: &bytes)
             let named = Set(try siblings.hear(loads: &bytes, now: now))

@@ -30,9 +30,9 @@ final class SharingLoop {
     private var emptied: [UInt64] = []
     /// When prompts were told last.
     private var toldPromptsTime: Nanoseconds?
-    /// Loads told last, and when; and when all of them were.
+    /// Loads told last; when it was looked what they are, and when all of them were told.
     private var toldLoads: [UInt64: Load] = [:]
-    private var toldLoadsTime: Nanoseconds?
+    private var lookedAtLoads: Nanoseconds?
     private var toldAllLoads: Nanoseconds?
     /// Servers where others' loads have changed, by `ServerKey`.
     private var changed: Set<UInt64> = []
@@ -193,19 +193,17 @@ final class SharingLoop {
     }
 
     private func tellLoads(_ connection: NATSConnection, now: Nanoseconds) throws(NATSError) {
-        if let toldLoadsTime, now.since(toldLoadsTime) < interval { return }
+        // A look takes as long as there are servers.
+        if let lookedAtLoads, now.since(lookedAtLoads) < interval { return }
+        lookedAtLoads = now
         let loads = ownLoads(now: now)
         if toldAllLoads.map({ now.since($0) >= Siblings.heartbeat }) ?? true {
-            var all = SiblingLoads(proxy: sharing.proxy)
-            all.loads = loads
-            try tell(connection, all)
+            try tell(connection, SiblingLoads(proxy: sharing.proxy, loads))
             toldAllLoads = now
         } else if loads != toldLoads {
             try tell(connection, SiblingLoads(proxy: sharing.proxy, changing: toldLoads, into: loads))
-        } else {
-            return
         }
-        (toldLoads, toldLoadsTime) = (loads, now)
+        toldLoads = loads
     }
 
     /// Between two messages of one kind, now.

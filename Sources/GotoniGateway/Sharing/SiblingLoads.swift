@@ -17,14 +17,15 @@ struct SiblingLoads: Equatable, Sendable {
     var isLeaving = false
     var isWhole = true
     /// By `ServerKey`.
-    var loads: [UInt64: Load] = [:]
+    var loads: [UInt64: Load]
 
-    init(proxy: UInt64) { self.proxy = proxy }
+    /// Whole.
+    init(proxy: UInt64, _ loads: [UInt64: Load] = [:]) { (self.proxy, self.loads) = (proxy, loads) }
 
     /// What makes `told` of others into `loads`; zero: nothing is left there.
     init(proxy: UInt64, changing told: [UInt64: Load], into loads: [UInt64: Load]) {
-        (self.proxy, isWhole) = (proxy, false)
-        self.loads = loads.filter { told[$0.key] != $0.value }
+        self.init(proxy: proxy, loads.filter { told[$0.key] != $0.value })
+        isWhole = false
         for key in told.keys where loads[key] == nil { self.loads[key] = Load() }
     }
 
@@ -63,7 +64,8 @@ struct SiblingLoads: Equatable, Sendable {
         guard let flags: UInt8 = bytes.readInteger(), flags < 4,
             let proxy: UInt64 = bytes.readInteger(endianness: .little)
         else { throw .malformed }
-        (self.proxy, isLeaving, isWhole) = (proxy, flags & 1 != 0, flags & 2 != 0)
+        self.init(proxy: proxy)
+        (isLeaving, isWhole) = (flags & 1 != 0, flags & 2 != 0)
         for _ in 0..<(try bytes.varint(most: Self.mostServers)) {
             guard let key: UInt64 = bytes.readInteger(endianness: .little) else { throw .malformed }
             var load = Load()
